@@ -1,0 +1,1 @@
+"""The engines: a laboratory (`lab`), protocols on it (`wire`), patterns on those (`patterns`). No terminal in sight."""
