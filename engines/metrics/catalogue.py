@@ -1,0 +1,170 @@
+"""The numbers a pattern is judged by: what each is called, what it means exactly, and how it is read at a moment.
+
+Percentiles follow the nearest-rank definition (`series.nearest_rank`): the smallest value such that at least p percent
+of the values are no larger. It is exact, and always a value that really occurred.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from engines.metrics.collect import Journal
+from engines.metrics.counts import MEASURED
+
+_RECENT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A place in a run: its first `length` facts, at virtual time `time_s`."""
+
+    length: int
+    time_s: float
+
+
+Value = Callable[[Journal, Moment], float | None]
+Bucket = Callable[[Journal, Moment, Moment], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number. `value` reads it at a moment and `bucket` between two (for a sparkline); None means there is none
+    yet.
+
+    `unit` is one of `units`: "s", "B", "B/s", "%" (a fraction) or "" (a count).
+    """
+
+    name: str
+    title: str
+    unit: str
+    help: str
+    value: Value
+    bucket: Bucket
+
+
+class UnknownMetric(ValueError):
+    """No such number; the message names the nearest that exists."""
+
+
+def _count(name: str, title: str, unit: str, help_line: str, level: str = "") -> Metric:
+    """Something that only adds up: its sparkline shows how much came in each stretch."""
+    key = level or name
+
+    def value(journal: Journal, at: Moment) -> float:
+        return journal.level(key).at(at.length)
+
+    def bucket(journal: Journal, start: Moment, end: Moment) -> float:
+        return journal.level(key).at(end.length) - journal.level(key).at(start.length)
+
+    return Metric(name, title, unit, help_line, value, bucket)
+
+
+def _gauge(name: str, title: str, help_line: str) -> Metric:
+    """Something that rises and falls: its sparkline shows the highest of each stretch, so that no peak is missed."""
+
+    def value(journal: Journal, at: Moment) -> float:
+        return journal.level(name).at(at.length)
+
+    def bucket(journal: Journal, start: Moment, end: Moment) -> float:
+        return journal.level(name).highest(start.length, end.length)
+
+    return Metric(name, title, "", help_line, value, bucket)
+
+
+def _quantile(name: str, title: str, help_line: str, samples: str, fraction: float) -> Metric:
+    """A percentile of all samples so far; its sparkline shows that of each stretch's own samples."""
+
+    def value(journal: Journal, at: Moment) -> float | None:
+        return journal.samples(samples).quantile(fraction, at.length)
+
+    def bucket(journal: Journal, start: Moment, end: Moment) -> float | None:
+        return journal.samples(samples).quantile_between(fraction, start.length, end.length)
+
+    return Metric(name, title, "s", help_line, value, bucket)
+
+
+def _overhead(journal: Journal, at: Moment) -> float | None:
+    total = journal.level("bytes").at(at.length)
+    return (total - journal.level("payload").at(at.length)) / total if total else None
+
+
+def _overhead_until(journal: Journal, start: Moment, end: Moment) -> float | None:
+    return _overhead(journal, end)
+
+
+def _mean_rate(journal: Journal, at: Moment) -> float | None:
+    return journal.level("delivered").at(at.length) / at.time_s if at.time_s > 0 else None
+
+
+def _recent_rate(journal: Journal, at: Moment) -> float | None:
+    if at.time_s <= 0:
+        return None
+    since_s = at.time_s - _RECENT_S
+    before = 0 if since_s <= 0 else min(at.length, journal.trace.length_at(since_s))
+    level = journal.level("delivered")
+    return (level.at(at.length) - level.at(before)) / min(_RECENT_S, at.time_s)
+
+
+def _rate_between(journal: Journal, start: Moment, end: Moment) -> float | None:
+    span_s = end.time_s - start.time_s
+    level = journal.level("delivered")
+    return (level.at(end.length) - level.at(start.length)) / span_s if span_s > 0 else None
+
+
+_DELAY = "from the first byte of a request until the last byte of its response can be read by the client"
+_POOL_WAIT = "how long requests waited for a connection of the pool"
+
+_METRICS = (
+    _count("requests", "requests", "", "requests whose head has left the client"),
+    _count("responses", "responses", "", "final responses whose head has arrived at the client"),
+    _count("errors", "errors", "", "responses with a status of 400 or more, at the client"),
+    _count("empty", "empty replies", "", "responses that bring nothing: 204 No Content and 304 Not Modified"),
+    _count("bytes", "bytes", "B", "everything sent in packets, retransmissions too; without TCP and IP headers"),
+    _count("payload", "payload", "B", "bytes sent in the bodies of HTTP/1.1 messages, each counted once"),
+    Metric(
+        "overhead", "overhead", "%", "share of all bytes sent that was not in a body", _overhead, _overhead_until
+    ),
+    _count("lost", "packets lost", "", "packets that died on their way, whatever the reason"),
+    _count("retransmissions", "retransmissions", "", "packets sent again because the first may be lost"),
+    _gauge("in-flight", "in flight", "packets on their way right now"),
+    _count("connections", "connections opened", "", "connections that a client has established so far"),
+    _gauge("open", "connections open", "connections that their client holds right now"),
+    _count("resets", "resets", "", "connections that ended without a proper close"),
+    _count("timeouts", "timeouts", "", "times that somebody gave up waiting"),
+    _quantile("delay", "delay p50", f"half of the delays are no longer; {_DELAY}", "delay", 0.50),
+    _quantile("delay-p95", "delay p95", f"95 of 100 delays are no longer; {_DELAY}", "delay", 0.95),
+    _quantile("delay-max", "delay max", f"the longest delay; {_DELAY}", "delay", 1.0),
+    Metric(
+        "throughput", "throughput", "B/s", "bytes delivered a second, on average so far", _mean_rate, _rate_between
+    ),
+    Metric(
+        "throughput-now", "throughput now", "B/s", "bytes delivered in the last second", _recent_rate, _rate_between
+    ),
+    _gauge("pool-queue", "pool queue", "requests that wait for a connection of the pool right now"),
+    _quantile("pool-wait", "pool wait p50", f"half waited no longer; {_POOL_WAIT}", "pool-wait", 0.50),
+    _quantile("pool-wait-p95", "pool wait p95", f"95 of 100 waited no longer; {_POOL_WAIT}", "pool-wait", 0.95),
+    _count("work-started", "work started", "", "pieces of work that a host began"),
+    _count("work-finished", "work finished", "", "pieces of work that came to an end of their own"),
+    _count("work-cancelled", "work cancelled", "", "pieces of work that were called off"),
+    _count("wasted", "wasted work", "s", "time spent on work that was cancelled, failed, or died with its host"),
+)  # fmt: skip
+
+CATALOGUE: dict[str, Metric] = {metric.name: metric for metric in _METRICS}
+"""Every number that exists in every run; `find_metric` knows those that only a program can count as well."""
+
+_MEASURED_UNITS = {"bytes": "B", "seconds": "s"}
+
+
+def find_metric(name: str) -> Metric:
+    """The metric called `name`; `measured:WHAT` is the sum of all Measured facts of that name.
+
+    A measure whose last word is "bytes" or "seconds" has that unit; any other is a count. Raises UnknownMetric.
+    """
+    if name in CATALOGUE:
+        return CATALOGUE[name]
+    what = name.removeprefix(MEASURED)
+    if what != name and what:
+        unit = _MEASURED_UNITS.get(what.split()[-1], "")
+        return _count(name, what, unit, f"{what}, as the programs themselves count")
+    near = get_close_matches(name, CATALOGUE, 1)
+    raise UnknownMetric(f"no number {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
