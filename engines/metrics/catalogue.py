@@ -28,8 +28,7 @@ Bucket = Callable[[Journal, Moment, Moment], float | None]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One number. `value` reads it at a moment and `bucket` between two (for a sparkline); None means there is none
-    yet.
+    """One number. `value` reads it at a moment, `bucket` between two (for a sparkline); None means there is none yet.
 
     `unit` is one of `units`: "s", "B", "B/s", "%" (a fraction) or "" (a count).
     """

@@ -82,11 +82,10 @@ class Samples:
 
 
 def nearest_rank(ordered: list[float], fraction: float) -> float | None:
-    """The smallest of `ordered` such that at least `fraction` of them are no larger: always a value that really
-    occurred.
+    """The smallest of `ordered` such that at least `fraction` of them are no larger; None of none.
 
-    This is the nearest-rank definition: of 20 delays, p95 is the 19th smallest and p50 the 10th; `fraction` 1 is the
-    largest.
+    This is the nearest-rank definition: of 20 delays, p95 is the 19th smallest, p50 the 10th, and `fraction` 1 gives the
+    largest. It is always a value that really occurred.
     """
     if not ordered:
         return None
