@@ -11,9 +11,10 @@ The text form is the language of `commtui run --at`, of the record of a session,
     drop next [N] [WHAT] [from HOST]      the network loses the packet; TCP sends it again after a delay
     lose next [N] [WHAT] [from HOST]      the message never arrives: its connection is reset instead
     hold next [N] [WHAT] [from HOST]      stop it on its way until `release`
-    reset after P% of next [WHAT] [from HOST]    let that part of the body pass, then reset the connection
-    cut after P% of next [WHAT] [from HOST]      let that part of the body pass, then cut the link, both ways
-    release                        let everything held by `hold next` go on
+    reset after AMOUNT of next [WHAT] [from HOST]   let that much of the body pass (70% or 40kB), then reset the connection
+    cut after AMOUNT of next [WHAT] [from HOST]     let that much of the body pass, then cut the link, both ways
+    drop #ID / hold #ID            the same for a chosen packet or message that is on its way now (ID is its fact's number)
+    release                        let everything that `hold` stopped go on
     WHAT is message, request, response, push, ack, error, heartbeat or packet
 
 `parse_command` and `str(command)` are each other's inverse. Validity against a scenario (does the host exist?) is checked by
@@ -27,6 +28,8 @@ from difflib import get_close_matches
 from typing import ClassVar
 
 from engines.lab.knobs import KnobBoard
+from engines.lab.links import LinkState
+from engines.lab.units import parse_quantity
 
 
 class CommandError(ValueError):
@@ -70,7 +73,7 @@ class ChangeLink:
 
     sender: str
     receiver: str
-    state: str
+    state: LinkState
     both: bool
 
     WORDS: ClassVar[dict[str, str]] = {"up": "restore", "held": "hold", "cut": "cut"}
@@ -98,7 +101,8 @@ MESSAGE_KINDS = ("message", "request", "response", "push", "ack", "error", "hear
 class FaultNext:
     """Do `action` ("drop", "lose", "hold", "reset" or "cut") to the next `count` messages of `kind` that `sender` sends.
 
-    `sender` "" means anybody. `after` is the fraction of the body that may pass first (only for "reset" and "cut").
+    `sender` "" means anybody. For "reset" and "cut", `after` is how much of the body may pass first: a fraction of it, or
+    with `in_bytes` a number of bytes. A body whose length is not announced has no fraction: such a message passes.
     """
 
     action: str
@@ -106,12 +110,26 @@ class FaultNext:
     kind: str
     sender: str = ""
     after: float | None = None
+    in_bytes: bool = False
 
     def __str__(self) -> str:
         origin = f" from {self.sender}" if self.sender else ""
-        if self.after is not None:
-            return f"{self.action} after {self.after * 100:g}% of next {self.kind}{origin}"
-        return f"{self.action} next {self.count} {self.kind}{origin}"
+        if self.after is None:
+            many = f"{self.count} {self.kind}s" if self.count > 1 else self.kind
+            return f"{self.action} next {many}{origin}"
+        amount = f"{self.after:.0f}B" if self.in_bytes else f"{self.after * 100:.12g}%"
+        return f"{self.action} after {amount} of next {self.kind}{origin}"
+
+
+@dataclass(frozen=True, slots=True)
+class FaultThis:
+    """Do `action` ("drop" or "hold") to the packet or message with fact number `fact`, if it is still on its way."""
+
+    action: str
+    fact: int
+
+    def __str__(self) -> str:
+        return f"{self.action} #{self.fact}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +140,7 @@ class Release:
         return "release"
 
 
-Command = SetKnob | KillHost | RestartHost | ChangeLink | ResetConnection | FaultNext | Release
+Command = SetKnob | KillHost | RestartHost | ChangeLink | ResetConnection | FaultNext | FaultThis | Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +152,10 @@ class TimedCommand:
 
 
 _VERBS = ("set", "kill", "restart", "unplug", "plug", "cut", "hold", "restore", "reset", "drop", "lose", "release")
+_LINK_STATES: dict[str, LinkState] = {"cut": "cut", "hold": "held", "restore": "up"}
 _LINK = re.compile(r"(\S+?)(>|-)(\S+)")
 _FAULT_NEXT = re.compile(r"next(?:\s+(\d+))?(?:\s+([a-z]+?)s?)?(?:\s+from\s+(\S+))?")
-_FAULT_AFTER = re.compile(r"after\s+([\d.]+)\s*%\s+of\s+next(?:\s+([a-z]+?))?(?:\s+from\s+(\S+))?")
+_FAULT_AFTER = re.compile(r"after\s+([\d.]+)\s*(%|[kM]?B)\s+of\s+next(?:\s+([a-z]+?))?(?:\s+from\s+(\S+))?")
 
 
 def parse_command(text: str) -> Command:
@@ -170,17 +189,21 @@ def _parse_fault(verb: str, rest: str, text: str) -> Command:
     if verb == "reset" and (match := re.fullmatch(r"c?(\d+)", rest)):
         return ResetConnection(int(match[1]))
     if verb in ("cut", "reset") and (match := _FAULT_AFTER.fullmatch(rest)):
-        fraction = float(match[1]) / 100
-        if not 0 <= fraction <= 1:
-            raise CommandError(f"{match[1]} % of a body? write 0 % to 100 %")
-        return FaultNext(verb, 1, _message_kind(match[2]), match[3] or "", fraction)
+        number, unit, kind, sender = match.groups()
+        if unit != "%":
+            return FaultNext(verb, 1, _message_kind(kind), sender or "", parse_quantity(number + unit, "B"), True)
+        if not 0 <= float(number) <= 100:
+            raise CommandError(f"{number} % of a body? write 0 % to 100 %")
+        return FaultNext(verb, 1, _message_kind(kind), sender or "", float(number) / 100)
+    if verb in ("drop", "hold") and (match := re.fullmatch(r"#(\d+)", rest)):
+        return FaultThis(verb, int(match[1]))
     if verb in ("drop", "lose", "hold") and (match := _FAULT_NEXT.fullmatch(rest)):
         count = int(match[1] or 1)
         if count < 1:
             raise CommandError("next 0? write 1 or more")
         return FaultNext(verb, count, _message_kind(match[2]), match[3] or "")
     if verb in ("cut", "hold", "restore") and (match := _LINK.fullmatch(rest)):
-        state = {"cut": "cut", "hold": "held", "restore": "up"}[verb]
+        state = _LINK_STATES[verb]
         return ChangeLink(match[1], match[3], state, match[2] == "-")
     raise CommandError(f"cannot read {text.strip()!r}; see the commands in `commtui run --help`")
 

@@ -373,7 +373,7 @@ class PoolQueued(Fact):
 
 @dataclass(frozen=True, slots=True)
 class PoolAssigned(Fact):
-    """The request got a connection. `how`: "opened" (a new one, to be connected) or "reused". `member` is its number in the pool."""
+    """The request got connection `member` of the pool. `how`: "opened" (a new one, still to be connected) or "reused"."""
 
     pool: int
     host: str

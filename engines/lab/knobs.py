@@ -5,7 +5,8 @@ unit and a range, a toggle, or a choice. Values are float, bool or str; `Knob.pa
 between a value and its text.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -129,6 +130,7 @@ class KnobBoard(Mapping[str, Value]):
     def __init__(self, knobs: Iterable[Knob]) -> None:
         self.knobs: dict[str, Knob] = {knob.name: knob for knob in knobs}
         self._values: dict[str, Value] = {name: knob.default for name, knob in self.knobs.items()}
+        self._watchers: dict[str, list[Callable[[Value], None]]] = {}
 
     def __getitem__(self, name: str) -> Value:
         return self._values[name]
@@ -158,12 +160,26 @@ class KnobBoard(Mapping[str, Value]):
     def set(self, name: str, value: Value) -> None:
         """Turn a knob. Only the lab calls this, when it applies a command."""
         self._values[name] = value
+        for watcher in list(self._watchers.get(name, ())):
+            watcher(value)
+
+    @contextmanager
+    def watching(self, name: str, watcher: Callable[[Value], None]) -> Iterator[None]:
+        """While inside, `watcher` is called with each new value of a knob, at the moment of the turn."""
+        watchers = self._watchers.setdefault(name, [])
+        watchers.append(watcher)
+        try:
+            yield
+        finally:
+            watchers.remove(watcher)
 
 
 NETWORK_KNOBS: tuple[Number, ...] = (
     Number("latency", "latency", "s", 0.040, 0.0, 10.0, 0.010, "one way, on every link"),
     Number("jitter", "jitter", "s", 0.0, 0.0, 10.0, 0.005, "extra delay of each packet, random from 0 to this"),
-    Number("bandwidth", "bandwidth", "B/s", float("inf"), 1000.0, float("inf"), 1e5, "of each link, each way", ratio=2.0),
+    Number(
+        "bandwidth", "bandwidth", "B/s", float("inf"), 1000.0, float("inf"), 1e5, "of each link, each way", ratio=2.0
+    ),
     Number("loss", "loss", "%", 0.0, 0.0, 0.9, 0.01, "chance that a packet is lost; TCP sends it again after a delay"),
 )
 """Knobs that every scenario has; the lab itself applies them to all links."""

@@ -33,7 +33,9 @@ class _Codec:
         self.fact = fact
         self.integers = integer_fields(fact)
         if len(self.integers) > MAX_INTEGERS:
-            raise TypeError(f"{fact.__name__} has {len(self.integers)} integer fields; a trace has room for {MAX_INTEGERS}")
+            raise TypeError(
+                f"{fact.__name__} has {len(self.integers)} integer fields; a trace has room for {MAX_INTEGERS}"
+            )
         types = {f.name: f.type for f in fields(fact)}
         self.names = [types[name] is str for name in self.integers]
         self.enums: list[Callable[[int], Any] | None] = [
@@ -89,7 +91,7 @@ class Trace:
         for i, field in enumerate(codec.integers):
             value = getattr(fact, field)
             values[i] = self._intern(value) if codec.names[i] else value
-        payload = getattr(fact, codec.payload_field) if codec.payload_field else b""
+        payload: Any = getattr(fact, codec.payload_field) if codec.payload_field else b""
         if codec.payload_is_text:
             payload = payload.encode()
         x = getattr(fact, codec.float_field) if codec.float_field else 0.0

@@ -1,0 +1,1 @@
+"""The patterns, one module each; they do not import each other."""

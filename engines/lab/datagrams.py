@@ -1,0 +1,87 @@
+"""Datagrams (UDP, RFC 768): each arrives whole, or not at all, and perhaps not in the order in which it was sent."""
+
+import math
+from collections.abc import Callable, Mapping
+
+import trio
+
+from engines.lab.dissection import DissectorFactory, Side
+from engines.lab.facts import ConnectionOpening
+from engines.lab.network import Network
+from engines.lab.recorder import because_of
+
+MAX_DATAGRAM = 65_507
+"""Largest payload over IPv4: 65,535 less 20 (RFC 791) and 8 (RFC 768) bytes of headers."""
+
+Address = tuple[str, int]
+
+
+class DatagramSocket:
+    """A socket bound to a port. `send_to` never waits for the receiver; what nobody listens for is lost in silence."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        network: Network,
+        sockets_of: Callable[[str], "dict[int, DatagramSocket]"],
+        protocols: Mapping[int, DissectorFactory],
+    ) -> None:
+        self.host = host
+        self.port = port
+        self._network = network
+        self._sockets_of = sockets_of
+        self._protocols = protocols
+        self._flows: dict[Address, tuple[int, Side, int]] = {}  # flow, our side, bytes sent so far
+        self._send, self._receive = trio.open_memory_channel[tuple[bytes, Address, int]](math.inf)
+
+    async def send_to(self, data: bytes, host: str, port: int) -> None:
+        """Send one datagram. Raises ValueError when it is too long, OSError when there is no such host."""
+        await trio.lowlevel.checkpoint()
+        if len(data) > MAX_DATAGRAM:
+            raise ValueError(f"a datagram carries at most {MAX_DATAGRAM} bytes, not {len(data)}")
+        sockets = self._sockets_of(host)
+        flow, side, offset = self._flow_to((host, port), sockets)
+        self._flows[host, port] = (flow, side, offset + len(data))
+        source = (self.host, self.port)
+
+        def arrived(fact: int, at: int, payload: bytes) -> None:
+            receiver = sockets.get(port)
+            if receiver is not None:
+                receiver._take(payload, source, fact)
+
+        self._network.send_datagram(self._network.link(self.host, host), flow, side, offset, data, arrived)
+
+    def _flow_to(self, peer: Address, sockets: "dict[int, DatagramSocket]") -> tuple[int, Side, int]:
+        """The flow between the two sockets, the same in both directions; the first to send is its client."""
+        known = self._flows.get(peer)
+        if known is not None:
+            return known
+        other = sockets.get(peer[1])
+        theirs = other._flows.get((self.host, self.port)) if other is not None else None
+        if theirs is not None:
+            return theirs[0], theirs[1].other, 0
+        flow, protocol = self._network.new_flow(self._protocols.get(peer[1]))
+        self._network.recorder.record(ConnectionOpening(flow, self.host, peer[0], peer[1], protocol))
+        return flow, Side.CLIENT, 0
+
+    def _take(self, payload: bytes, source: Address, fact: int) -> None:
+        self._send.send_nowait((payload, source, fact))
+
+    async def receive_from(self) -> tuple[bytes, Address]:
+        """The next datagram and the (host, port) it came from. Raises ClosedResourceError after a close."""
+        payload, source, fact = await self._receive.receive()
+        because_of(fact)
+        return payload, source
+
+    def close(self) -> None:
+        """Give the port back."""
+        self._sockets_of(self.host).pop(self.port, None)
+        self._receive.close()
+        self._send.close()
+
+    def __enter__(self) -> "DatagramSocket":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

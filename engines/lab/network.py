@@ -1,0 +1,341 @@
+"""The network: hosts' kernels, the links between them, and the way of each packet from one to the other.
+
+It carries packets and decides nothing: fate comes from the rules (`fate`), timing from the links (`links`), the behaviour of
+streams from the endpoints (`tcp`). Every packet it takes is recorded, and so is what becomes of it.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from engines.lab.determinism import stream_of_randomness
+from engines.lab.dissection import Dissector, DissectorFactory, Ended, Side, Started
+from engines.lab.facts import (
+    LinkChanged,
+    MessageEnded,
+    MessageStarted,
+    PacketDelivered,
+    PacketDropped,
+    PacketHeld,
+    PacketKind,
+    PacketReleased,
+    PacketSent,
+    Text,
+)
+from engines.lab.fate import Action, Carried, Rule, Subject, Verdict
+from engines.lab.links import Link, LinkState
+from engines.lab.recorder import Recorder, present_cause
+from engines.lab.scheduler import Scheduler, Timer
+
+
+@dataclass(eq=False, slots=True)
+class Packet:
+    """A packet on its way. `on_arrival` runs at the receiver, `on_drop` where it dies; at most one of them, at most once.
+
+    Both get the number of the fact that says so.
+    """
+
+    fact: int
+    flow: int
+    link: Link
+    on_arrival: Callable[[int], None]
+    on_drop: Callable[[int, str], None]
+    sent_s: float
+    arrives_s: float
+    timer: Timer | None = None
+    held_by: str = ""
+
+    def progress(self, now_s: float) -> float:
+        """How much of its way it has behind it, 0 to 1."""
+        way = self.arrives_s - self.sent_s
+        return min(1.0, (now_s - self.sent_s) / way) if way > 0 else 1.0
+
+
+class Reading:
+    """What a dissector has read of one connection: the messages that are open in each direction, by stream."""
+
+    def __init__(self, dissector: Dissector) -> None:
+        self.dissector = dissector
+        self.open: tuple[dict[int, tuple[Started, int]], dict[int, tuple[Started, int]]] = ({}, {})
+
+
+class Network:
+    """All hosts and links of a run, and the packets in flight."""
+
+    def __init__(self, seed: int, scheduler: Scheduler, recorder: Recorder) -> None:
+        self._seed = seed
+        self.scheduler = scheduler
+        self.recorder = recorder
+        self.links: dict[tuple[str, str], Link] = {}
+        self.rules: list[Rule] = []
+        self.in_flight: dict[int, Packet] = {}
+        self.reset_connection: Callable[[int], None] = lambda flow: None  # set by the lab, which knows the kernels
+        self._readings: dict[int, Reading] = {}
+
+    # --- links ----------------------------------------------------------------------------------------------------------
+
+    def connect_hosts(self, hosts: list[str]) -> None:
+        """Lay a link from every host to every other."""
+        for sender in hosts:
+            for receiver in hosts:
+                if sender != receiver:
+                    randomness = stream_of_randomness(self._seed, f"link {sender}>{receiver}")
+                    self.links[sender, receiver] = Link(sender, receiver, randomness)
+
+    def link(self, sender: str, receiver: str) -> Link:
+        """The link from `sender` to `receiver`; a host reaches itself over a perfect loopback link."""
+        link = self.links.get((sender, receiver))
+        if link is None:
+            link = self.links[sender, receiver] = Link(sender, receiver, stream_of_randomness(0, "loopback"))
+        return link
+
+    def round_trip_s(self, one: str, other: str) -> float:
+        """The time there and back without queues and jitter."""
+        return self.link(one, other).latency_s + self.link(other, one).latency_s
+
+    def change_link(self, link: Link, state: LinkState) -> None:
+        """Bring `link` into `state`. A cut kills what is on its way; a hold stops it; up lets held packets arrive."""
+        if link.state == state:
+            return
+        link.state = state
+        self.recorder.record(LinkChanged(link.sender, link.receiver, state))
+        for packet in [p for p in self.in_flight.values() if p.link is link]:
+            if state == "cut":
+                self.drop(packet, "cut")
+            elif state == "held":
+                self.hold(packet, "link held")
+            elif packet.held_by == "link held":
+                self.release(packet)
+
+    # --- dissection -----------------------------------------------------------------------------------------------------
+
+    def new_flow(self, factory: DissectorFactory | None) -> tuple[int, str]:
+        """Number a new connection or datagram flow; returns it with the name of the protocol that will be read there."""
+        flow = self.recorder.next_number("flow")
+        if factory is None:
+            return flow, ""
+        dissector = factory()
+        self._readings[flow] = Reading(dissector)
+        return flow, dissector.name
+
+    def _record_messages(
+        self, reading: Reading, link: Link, flow: int, side: Side, events: Sequence[Started | Ended], packet: int
+    ) -> None:
+        """Record what the dissector found, and keep the list of open messages."""
+        open_messages = reading.open[side]
+        for event in events:
+            if isinstance(event, Started):
+                fact = self.recorder.record(
+                    MessageStarted(
+                        flow, link.sender, link.receiver, event.role, event.offset, event.stream, Text(event.label)
+                    ),
+                    packet,
+                )
+                open_messages[event.stream] = (event, fact)
+            elif event.stream in open_messages:
+                _, fact = open_messages.pop(event.stream)
+                self.recorder.record(MessageEnded(fact, flow, event.end, event.boundary), packet)
+
+    def end_of_stream(self, link: Link, flow: int, side: Side) -> None:
+        """`side` will send nothing more: a message that was to last until then ends."""
+        reading = self._readings.get(flow)
+        if reading is not None:
+            self._record_messages(reading, link, flow, side, reading.dissector.finish(side), present_cause())
+
+    # --- packets --------------------------------------------------------------------------------------------------------
+
+    def send_data(
+        self,
+        link: Link,
+        flow: int,
+        side: Side,
+        offset: int,
+        payload: bytes,
+        on_arrival: Callable[[int, int, bytes], None],
+        on_drop: Callable[[int, int, bytes, str], None],
+    ) -> None:
+        """Send bytes of a stream for the first time. A rule may split them: part passes, the rest meets its fate.
+
+        The callbacks get the fact of the arrival or the drop, the packet's offset and its payload (and why it was dropped).
+        """
+        subject = Subject(flow, link.sender, link.receiver, PacketKind.DATA, offset, len(payload))
+        reading = self._readings.get(flow)
+        events: list[Started | Ended] = []
+        if reading is not None:
+            carried = [Carried(message, False) for message, _ in reading.open[side].values()]
+            events = list(reading.dissector.feed(side, payload))
+            carried += [Carried(event, True) for event in events if isinstance(event, Started)]
+            subject = Subject(flow, link.sender, link.receiver, PacketKind.DATA, offset, len(payload), carried)
+        verdict = self._judge(subject)
+
+        def part(start: int, end: int) -> Callable[[Verdict | None], int]:
+            piece = payload[start:end]
+            at = offset + start
+            return lambda fate: self._transmit(
+                link, flow, PacketKind.DATA, at, 1, piece, fate,
+                lambda fact: on_arrival(fact, at, piece), lambda fact, reason: on_drop(fact, at, piece, reason),
+            )  # fmt: skip
+
+        if verdict is not None and 0 < verdict.passed < len(payload):
+            fact = part(0, verdict.passed)(None)
+            strike = self.in_flight.get(fact)
+            part(verdict.passed, len(payload))(Verdict(Action.DROP, verdict.reason))
+            if strike is not None:
+                arrive = strike.on_arrival
+
+                def arrive_and_strike(packet: int) -> None:
+                    arrive(packet)
+                    self._strike(verdict.action, flow, link)
+
+                strike.on_arrival = arrive_and_strike
+        else:
+            fact = part(0, len(payload))(verdict)
+        if reading is not None and events:
+            self._record_messages(reading, link, flow, side, events, fact)
+
+    def send_datagram(
+        self,
+        link: Link,
+        flow: int,
+        side: Side,
+        offset: int,
+        payload: bytes,
+        on_arrival: Callable[[int, int, bytes], None],
+    ) -> None:
+        """Send a datagram: dissected like a stream, but whole or not at all, and nobody sends it again."""
+        reading = self._readings.get(flow)
+        events = list(reading.dissector.feed(side, payload)) if reading is not None else []
+        carried = [Carried(event, True) for event in events if isinstance(event, Started)]
+        verdict = self._judge(
+            Subject(flow, link.sender, link.receiver, PacketKind.DATAGRAM, offset, len(payload), carried)
+        )
+        fact = self._transmit(
+            link, flow, PacketKind.DATAGRAM, offset, 1, payload, verdict,
+            lambda fact: on_arrival(fact, offset, payload), lambda fact, reason: None,
+        )  # fmt: skip
+        if reading is not None:
+            self._record_messages(reading, link, flow, side, events, fact)
+
+    def send(
+        self,
+        link: Link,
+        flow: int,
+        kind: PacketKind,
+        offset: int,
+        attempt: int,
+        payload: bytes,
+        on_arrival: Callable[[int], None],
+        on_drop: Callable[[int, str], None],
+        cause: int | None = None,
+    ) -> None:
+        """Send any other packet: the signs of a connection, a retransmission, a datagram."""
+        verdict = self._judge(Subject(flow, link.sender, link.receiver, kind, offset, len(payload)))
+        self._transmit(link, flow, kind, offset, attempt, payload, verdict, on_arrival, on_drop, cause)
+
+    def _judge(self, subject: Subject) -> Verdict | None:
+        """The first opinion among the rules; rules that are spent go."""
+        if not self.rules:
+            return None
+        verdict = next((v for v in (rule.judge(subject) for rule in self.rules) if v is not None), None)
+        self.rules = [rule for rule in self.rules if not rule.spent]
+        return verdict
+
+    def _transmit(
+        self,
+        link: Link,
+        flow: int,
+        kind: PacketKind,
+        offset: int,
+        attempt: int,
+        payload: bytes,
+        verdict: Verdict | None,
+        on_arrival: Callable[[int], None],
+        on_drop: Callable[[int, str], None],
+        cause: int | None = None,
+    ) -> int:
+        """Put one packet on its link, record it, and see to its fate. Returns its fact."""
+        now = self.scheduler.now
+        arrives = link.arrival(now, flow, len(payload), ordered=kind is not PacketKind.DATAGRAM)
+        fact = self.recorder.record(
+            PacketSent(flow, link.sender, link.receiver, kind, offset, attempt, arrives, payload), cause
+        )
+        packet = Packet(fact, flow, link, on_arrival, on_drop, now, arrives)
+        self.in_flight[fact] = packet
+        action = verdict.action if verdict is not None else None
+        if link.state == "cut":
+            self._drop_later(packet, "cut", now, arrives, 0.5)
+        elif action is Action.DROP and verdict is not None:
+            self._drop_later(packet, verdict.reason, now, arrives, 0.5)
+        elif action in (Action.RESET, Action.CUT):
+            packet.timer = self.scheduler.call_at(now + (arrives - now) / 2, lambda: self._strike(action, flow, link))
+        elif link.loses():
+            self._drop_later(packet, "loss", now, arrives, link.where_lost())
+        else:
+            packet.timer = self.scheduler.call_at(arrives, lambda: self._arrive(packet))
+            if action is Action.HOLD:
+                self.hold(packet, "fault")
+            elif link.state == "held":
+                self.hold(packet, "link held")
+        return fact
+
+    def _arrive(self, packet: Packet) -> None:
+        del self.in_flight[packet.fact]
+        fact = self.recorder.record(PacketDelivered(packet.fact, packet.flow, packet.link.receiver), packet.fact)
+        packet.on_arrival(fact)
+
+    def _drop_later(self, packet: Packet, reason: str, sent_s: float, arrives_s: float, progress: float) -> None:
+        """Let the packet travel `progress` of its way, then die."""
+        dies = sent_s + (arrives_s - sent_s) * progress if arrives_s < math.inf else sent_s
+        packet.timer = self.scheduler.call_at(dies, lambda: self._drop(packet, reason, progress))
+
+    def _drop(self, packet: Packet, reason: str, progress: float) -> None:
+        del self.in_flight[packet.fact]
+        if packet.timer is not None:
+            packet.timer.cancel()
+        packet.on_drop(
+            self.recorder.record(PacketDropped(packet.fact, packet.flow, reason, progress), packet.fact), reason
+        )
+
+    def drop(self, packet: Packet, reason: str) -> None:
+        """Kill a packet that is on its way, where it is now."""
+        self._drop(packet, reason, packet.progress(self.scheduler.now))
+
+    def hold(self, packet: Packet, reason: str) -> None:
+        """Stop a packet on its way."""
+        if packet.held_by:
+            return
+        if packet.timer is not None:
+            packet.timer.cancel()
+        packet.held_by = reason
+        self.recorder.record(PacketHeld(packet.fact, packet.flow, reason), packet.fact)
+
+    def release(self, packet: Packet) -> None:
+        """Let a held packet go on: it arrives at once, behind those released before it."""
+        now = self.scheduler.now
+        packet.held_by = ""
+        self.recorder.record(PacketReleased(packet.fact, packet.flow, now), packet.fact)
+        packet.timer = self.scheduler.call_at(now, lambda: self._arrive(packet))
+
+    def release_all(self) -> None:
+        """Release what faults hold; what a held link holds stays until the link is restored."""
+        for packet in [p for p in self.in_flight.values() if p.held_by == "fault"]:
+            self.release(packet)
+
+    def _strike(self, action: Action | None, flow: int, link: Link) -> None:
+        """A fault beyond one packet: reset the connection, or cut the link in both directions."""
+        if action is Action.RESET:
+            self.reset_connection(flow)
+        elif action is Action.CUT:
+            for way in (link, self.link(link.receiver, link.sender)):
+                self.change_link(way, "cut")
+
+    def drop_flow(self, flow: int, reason: str) -> None:
+        """Kill what is on its way on a connection, in both directions."""
+        for packet in [p for p in self.in_flight.values() if p.flow == flow]:
+            self.drop(packet, reason)
+
+    def forget(self, flow: int, one: str, other: str) -> None:
+        """A connection is over at both ends: nothing more will be read of it."""
+        self._readings.pop(flow, None)
+        self.link(one, other).forget(flow)
+        self.link(other, one).forget(flow)

@@ -1,0 +1,100 @@
+"""ASGI applications served by Hypercorn over a host's streams: HTTP/1.1, HTTP/2 by prior knowledge, WebSocket.
+
+Hypercorn's own connection class does the protocols; we accept the connections and hand them over.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+
+from engines.lab.host import Host
+from engines.lab.tcp import Endpoint
+
+KEEP_ALIVE_S = 5.0
+"""How long Hypercorn 0.18 keeps an idle connection open unless told otherwise."""
+
+Application = Callable[[Any, Any, Any], Any]
+
+
+async def serve_http(
+    host: Host, app: Application, port: int = 80, *, keep_alive_s: Callable[[], float] = lambda: KEEP_ALIVE_S
+) -> None:
+    """Serve an ASGI application on `port` until cancelled.
+
+    `keep_alive_s` is asked at each new connection how long that may idle. An exception in the application, which a web server
+    would log and answer with 500, ends the program: in a laboratory a bug must not look like a lesson.
+    Raises OSError when the port is in use.
+    """
+    failures: list[Exception] = []
+    context = WorkerContext(None)
+
+    async def watched(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await app(scope, receive, send)
+        except Exception as error:
+            failures.append(error)
+            nursery.cancel_scope.cancel()
+
+    async with host.listen(port) as listener:
+        async with trio.open_nursery() as nursery:
+            while True:
+                endpoint = await listener.accept()
+                nursery.start_soon(_serve_connection, watched, context, _config(keep_alive_s()), endpoint)
+        if failures:
+            raise failures[0]
+
+
+async def _serve_connection(app: Application, context: WorkerContext, config: Config, endpoint: Endpoint) -> None:
+    # Hypercorn's annotations want a SocketStream; it uses no more of it than _ServedStream has.
+    stream: Any = _ServedStream(endpoint)
+    await _PromptTCPServer(ASGIWrapper(app), config, context, {}, stream)
+
+
+class _PromptTCPServer(TCPServer):
+    """Hypercorn's connection, which after the client's FIN would sit out its keep-alive time before it closes."""
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()
+
+
+def _config(keep_alive_s: float) -> Config:
+    config = Config()
+    config.errorlog = config.accesslog = None
+    config.include_date_header = False  # the wall clock must not be in the bytes
+    config.include_server_header = False
+    config.keep_alive_timeout = keep_alive_s
+    config.keep_alive_max_requests = 2**31  # by default Hypercorn hangs up after 1000
+    return config
+
+
+@dataclass(frozen=True, slots=True)
+class _Socket:
+    """As much of a socket as Hypercorn asks for: the addresses that go into the ASGI scope."""
+
+    local: tuple[str, int]
+    remote: tuple[str, int]
+    family: int = 2  # AF_INET: addresses are (host, port)
+
+    def getsockname(self) -> tuple[str, int]:
+        return self.local
+
+    def getpeername(self) -> tuple[str, int]:
+        return self.remote
+
+
+class _ServedStream:
+    """An endpoint as Hypercorn wants it: with a `socket`."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.socket = _Socket((endpoint.local, endpoint.port), (endpoint.remote, 49_152 + endpoint.flow % 16_384))
+        self.send_all = endpoint.send_all
+        self.receive_some = endpoint.receive_some
+        self.send_eof = endpoint.send_eof
+        self.aclose = endpoint.aclose
