@@ -1,0 +1,246 @@
+"""The diagram to scale: rows are equal steps of time, arrows slant from where they were sent to where they arrive."""
+
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+from math import isfinite
+
+from engines.lab.facts import PacketKind
+from engines.messages import ArrowKind, ArrowState, Phase
+from tui.view.compact import Scene, draw_mark_at, draw_sketch, format_time, paint_beyond
+from tui.view.lines import Canvas, Line, fit
+from tui.view.strokes import draw_lane, draw_rule
+from tui.view.words import Mark, Sketch, mark_of, sketch_arrow, sketch_packet
+
+PACKETS_A_ROW = 48
+"""How many packets of one row are looked at; a row that stands for more says how many it does not show."""
+
+MARKS_A_ROW = 16
+_TIME_EVERY_ROWS = 5
+
+
+def row_at(time_s: float, row_s: float) -> int:
+    """The row that `time_s` falls in. The tiny addend keeps 3 x 0.1 in row 3."""
+    return int(time_s / row_s + 1e-9)
+
+
+def first_fact(scene: Scene, row: int, row_s: float) -> int:
+    """The first fact not before that row, among those of the scene's moment."""
+    time = scene.trace.time
+    return bisect_left(range(scene.limit), row, key=lambda i: row_at(time[i], row_s))
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """A packet's way across the picture: rows and fractions of the width, up to where it is now."""
+
+    sketch: Sketch
+    start_row: int
+    last_row: int
+    sent_s: float
+    arrives_s: float
+
+    def fraction(self, row: int, row_s: float) -> float:
+        """How far it had come when `row` began."""
+        if self.arrives_s <= self.sent_s:
+            return 1.0
+        return min(1.0, max(0.0, (row * row_s - self.sent_s) / (self.arrives_s - self.sent_s)))
+
+
+def paint_rows(scene: Scene, top: int, height: int, row_s: float) -> list[Line]:
+    """Rows `top` to `top + height` - 1 of the diagram to scale."""
+    now = row_at(scene.t, row_s)
+    stop = max(top, min(top + height, now + 1))
+    bounds = [first_fact(scene, row, row_s) for row in range(top, stop + 1)]
+    canvases = [scene.canvas() for _ in range(top, stop)]
+    hidden = [0] * len(canvases)
+    rules: list[list[Mark]] = [[] for _ in canvases]
+    for i, canvas in enumerate(canvases):
+        _draw_row_marks(scene, canvas, bounds[i], bounds[i + 1], rules[i])
+    levels: dict[int, list[_Path]] = {}
+    for path in _paths(scene, bounds, hidden, row_s):
+        if path.start_row == path.last_row and _arrival_row(path, row_s) == path.start_row:
+            levels.setdefault(path.start_row, []).append(path)
+        else:
+            _draw_slant(scene, canvases, top, path, row_s)
+    for row, paths in levels.items():
+        if top <= row < stop:
+            hidden[row - top] += _draw_levels(scene, canvases[row - top], paths)
+    lines = []
+    for i, canvas in enumerate(canvases):
+        for rule in rules[i][:1]:
+            words = f" {rule.glyph} {fit(rule.text, canvas.width - 8)} "
+            canvas.put(canvas.left + max(0, canvas.width - len(words)) // 2, words, rule.style)
+        if hidden[i]:
+            words = f" +{hidden[i]} more"
+            canvas.put(canvas.right - len(words), words, "dim")
+        row = top + i
+        labelled = row % _TIME_EVERY_ROWS == 0 or row == scene.cursor_row
+        lines.append(canvas.line(*scene.gutter(row, format_time(row * row_s) if labelled else "")))
+    return lines + [paint_beyond(scene, row, False) for row in range(stop, top + height)]
+
+
+def _draw_row_marks(scene: Scene, canvas: Canvas, first: int, stop: int, rules: list[Mark]) -> None:
+    """Lifelines, bars and marks of one row, which holds facts `first` to `stop` - 1."""
+    rows = scene.rows.facts[scene.detail]
+    low, high = bisect_left(rows, first), bisect_left(rows, stop)
+    marks: list[Mark] = []
+    for fact in rows[low : min(high, low + MARKS_A_ROW)]:
+        mark = mark_of(scene.trace, scene.lifelines.spans, fact, scene.t, scene.limit, scene.glyphs)
+        if mark is not None:
+            (rules if mark.host < 0 else marks).append(mark)
+    for rule in rules[:1]:
+        draw_rule(canvas, replace(rule, text=""), scene.glyphs)
+    for host in scene.visible():
+        busy = scene.lifelines.busy_within(host, first, stop - 1)
+        lane = busy or scene.lifelines.lane(host, stop - 1)
+        if lane.present or not rules:
+            draw_lane(canvas, scene.layout.x(host), lane, scene.glyphs)
+    used: set[int] = set()
+    for mark in marks:
+        if mark.host not in used:
+            used.add(mark.host)
+            draw_mark_at(scene, canvas, mark)
+
+
+def _paths(scene: Scene, bounds: list[int], hidden: list[int], row_s: float) -> list[_Path]:
+    """What crosses the window: the packets on their way when it begins, then those sent in it, at most so many a row."""
+    if len(bounds) < 2:
+        return []
+    packets = scene.messages.packets
+    chosen = _flying(scene, bounds[0])
+    for i in range(len(bounds) - 1):
+        low, high = bisect_left(packets, bounds[i]), bisect_left(packets, bounds[i + 1])
+        cut = min(high, low + PACKETS_A_ROW)
+        chosen.extend(packets[low:cut])
+        hidden[i] += high - cut
+    paths = [path for packet in chosen if (path := _path(scene, packet, row_s)) is not None]
+    return sorted(paths, key=lambda path: path.sketch.state.phase is Phase.LOST)
+
+
+def _flying(scene: Scene, limit: int) -> list[int]:
+    return scene.flights.open_before(limit)[: 4 * PACKETS_A_ROW]
+
+
+def _path(scene: Scene, packet: int, row_s: float) -> _Path | None:
+    """The way of one packet; None for those in the middle of a message, which only the detail "packets" shows."""
+    trace, messages = scene.trace, scene.messages
+    state = messages.packet_state_at(packet, scene.t, scene.limit)
+    sketch = _sketch(scene, packet, state)
+    if sketch is None:
+        return None
+    sent = trace.time[packet]
+    arrives = messages.arrival_s(packet, scene.limit)
+    if state.phase in (Phase.HELD, Phase.IN_FLIGHT):
+        reached = scene.t
+        if state.phase is Phase.HELD or not isfinite(arrives):
+            arrives = sent + (scene.t - sent) / max(state.fraction, 0.01)
+    else:
+        reached = arrives
+        if state.phase is Phase.LOST and state.fraction > 0:
+            arrives = sent + (reached - sent) / state.fraction
+    return _Path(sketch, row_at(sent, row_s), row_at(reached, row_s), sent, arrives)
+
+
+def _sketch(scene: Scene, packet: int, state: ArrowState) -> Sketch | None:
+    messages, trace = scene.messages, scene.trace
+    if scene.detail == "packets":
+        return sketch_packet(messages, packet, scene.t, scene.limit, scene.glyphs)
+    arrow = messages.arrow_of_fact(packet)
+    if arrow is None:
+        return None
+    if messages.packet[arrow] == packet:
+        return replace(sketch_arrow(messages, arrow, scene.t, scene.limit, scene.glyphs), state=state)
+    if state.phase is Phase.LOST:
+        return sketch_packet(messages, packet, scene.t, scene.limit, scene.glyphs)
+    ended = messages.ended[arrow]
+    is_last = 0 <= ended < scene.limit and trace.cause[ended] == packet and messages.kind[arrow] == ArrowKind.BYTES
+    if is_last and trace.d[packet] == PacketKind.DATA:
+        whole = sketch_arrow(messages, arrow, scene.t, scene.limit, scene.glyphs)
+        return replace(whole, state=state, text="end", tags=whole.tags[-1:])
+    return None
+
+
+def _arrival_row(path: _Path, row_s: float) -> int:
+    return row_at(path.arrives_s, row_s)
+
+
+def _draw_levels(scene: Scene, canvas: Canvas, paths: list[_Path]) -> int:
+    """Arrows that begin and arrive within one row; returns how many found no room. Lost ones come first."""
+    taken: list[tuple[int, int]] = []
+    hidden = 0
+    for path in reversed(paths):
+        sketch = path.sketch
+        ends = sorted((scene.lifelines.place(sketch.sender), scene.lifelines.place(sketch.receiver)))
+        if any(ends[0] < high and low < ends[1] for low, high in taken):
+            hidden += 1
+            continue
+        taken.append((ends[0], ends[1]))
+        draw_sketch(scene, canvas, sketch)
+    return hidden
+
+
+def _draw_slant(scene: Scene, canvases: list[Canvas], top: int, path: _Path, row_s: float) -> None:
+    """A staircase from the sender's lifeline down to the receiver's, as far as it has come."""
+    sketch, glyphs = path.sketch, scene.glyphs
+    sender, receiver = scene.lifelines.place(sketch.sender), scene.lifelines.place(sketch.receiver)
+    if sender < 0 or receiver < 0:
+        return
+    if sender == receiver:
+        if top <= path.start_row < top + len(canvases):
+            draw_sketch(scene, canvases[path.start_row - top], sketch)
+        return
+    start, stop = scene.layout.x(sender), scene.layout.x(receiver)
+    step = 1 if stop > start else -1
+    n = abs(stop - start) - 1
+    phase = sketch.state.phase
+    end_cell = n - 1 if phase is Phase.DELIVERED else min(n - 1, int(sketch.state.fraction * n))
+    arrival = max(path.last_row, _arrival_row(path, row_s))
+    words_row, words_cell, words = _place_words(path, n, arrival, row_s)
+    for row in range(max(path.start_row, top), min(path.last_row, top + len(canvases) - 1) + 1):
+        canvas = canvases[row - top]
+        first = min(end_cell, int(path.fraction(row, row_s) * n)) if row > path.start_row else 0
+        last = min(end_cell, int(path.fraction(row + 1, row_s) * n)) if row < path.last_row else end_cell
+        cells = [sketch.pattern[0]] * (last - first + 1)
+        turn_in, turn_out = (
+            (glyphs.corner_up_right, glyphs.corner_down_right)
+            if step > 0
+            else (glyphs.corner_up_left, glyphs.corner_down_left)
+        )
+        if row < path.last_row:
+            cells[-1] = turn_out
+        if row > path.start_row:
+            cells[0] = turn_in if last > first else glyphs.lifeline
+        if row == path.last_row:
+            cells[-1] = _tip(phase, step, scene)
+        if row == path.start_row and canvas.get(start) == glyphs.lifeline:
+            canvas.put(start, glyphs.tail_right if step > 0 else glyphs.tail_left, sketch.style)
+        low = start + 1 + first if step > 0 else start - 1 - last
+        canvas.put(low, "".join(cells if step > 0 else reversed(cells)), sketch.style)
+        if row == words_row and words:
+            x = start + 1 + words_cell if step > 0 else start - words_cell - len(words)
+            canvas.put(x, words, sketch.style)
+
+
+def _tip(phase: Phase, step: int, scene: Scene) -> str:
+    glyphs = scene.glyphs
+    if phase is Phase.DELIVERED:
+        return glyphs.right if step > 0 else glyphs.left
+    return {Phase.LOST: glyphs.lost, Phase.HELD: glyphs.held}.get(phase, glyphs.head)
+
+
+def _place_words(path: _Path, n: int, arrival: int, row_s: float) -> tuple[int, int, str]:
+    """Where a slanted arrow's words go: the row, the cell from the tail, the text. It depends on the way alone, so the
+    words stay where they are while the head moves."""
+    text = f" {path.sketch.text} {path.sketch.tags[-1]} "
+    row = path.start_row
+    first_end = min(n - 1, int(path.fraction(row + 1, row_s) * n))
+    if first_end >= len(text) + 2:
+        return row, (first_end - len(text)) // 2 + 1, text
+    behind = n - first_end - 2
+    if behind >= len(text) or arrival == row:
+        return row, first_end + 1, fit(text, behind)
+    last_start = int(path.fraction(arrival, row_s) * n)
+    if last_start > behind and path.last_row == arrival:
+        text = fit(text, last_start)
+        return arrival, last_start - len(text), text
+    return row, first_end + 1, fit(text, max(0, behind))
