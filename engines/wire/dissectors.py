@@ -1,0 +1,14 @@
+"""All dissectors by the name of their protocol, as hosts name it when they listen. A further one is one line here."""
+
+from engines.lab.dissection import Dissector, DissectorFactory
+from engines.wire.http1 import Http1Dissector
+
+DISSECTORS: dict[str, DissectorFactory] = {
+    Http1Dissector.name: Http1Dissector,
+}
+
+
+def dissector_named(name: str) -> Dissector | None:
+    """A fresh dissector of protocol `name`, for one connection; None for a protocol that nobody here reads."""
+    factory = DISSECTORS.get(name)
+    return factory() if factory else None
