@@ -304,8 +304,8 @@ class _Responses(_Direction):
         self, line: re.Match[bytes], fields: re.Match[bytes], position: int, end: int, events: list[Event]
     ) -> None:
         status = int(line[2])
-        interim = status < 200 and status != 101  # RFC 9110, section 15.2: a final response is still to come
-        method = self._unanswered.popleft() if self._unanswered and not interim else ""
+        final = status >= 200  # RFC 9110, section 15.2: after an interim response (1xx) the request still waits for one
+        method = self._unanswered.popleft() if final and self._unanswered else ""
         boundary, size = body_rule(status, method, *framing_values(line, fields))
         role = Role.ERROR if status >= 400 else Role.RESPONSE
         label = status_text(status, line[3])
@@ -313,5 +313,5 @@ class _Responses(_Direction):
         if status == 101:
             upgrade = values_of(fields_in(fields.string, line.end(), end), "upgrade")
             self._switch(readable(b", ".join(upgrade)).lower(), self._offset + end)
-        elif method == "CONNECT" and 200 <= status < 300:
+        elif method == "CONNECT" and status < 300:
             self._switch("tunnel", self._offset + end)

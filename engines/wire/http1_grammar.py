@@ -31,9 +31,9 @@ FIELDS = re.compile(
 Content-Length and the last Transfer-Encoding, if any. Possessive, hence linear: one look at each byte."""
 
 _FRAMING_FIELDS = re.compile(
-    rb"(?<=\n)(?:(?i:content-length):(" + _REST + rb")|(?i:transfer-encoding):(" + _REST + rb"))"
+    rb"\n(?:(?i:content-length)(:[^\n]*+(?:\n[ \t][^\n]*+)*+)|(?i:transfer-encoding)(:[^\n]*+(?:\n[ \t][^\n]*+)*+))"
 )
-"""Every one of these two, for when FIELDS has met one."""
+"""Every one of these two, from the line end before it, values with their colon, for when FIELDS has met one."""
 
 FIELD = re.compile(rb"(?<=\n)(" + _TCHAR + rb"++):(" + _REST + rb")")
 _TOKEN_START = re.compile(_TCHAR)
@@ -91,10 +91,9 @@ def body_rule(
             return Boundary.CLOSE, None
         raise MalformedError("a request whose Transfer-Encoding does not end in chunked")
     if lengths:
-        values = {value.strip() for value in b",".join(lengths).split(b",")}
-        length = values.pop()
-        if values or not length.isdigit() or len(length) > 18:  # rule 5: one number, repeated at most
-            raise MalformedError("a Content-Length that is not one number")
+        length, *others = [value.strip() for value in b",".join(lengths).split(b",")]
+        if not length.isdigit() or len(length) > 18 or others.count(length) < len(others):
+            raise MalformedError("a Content-Length that is not one number")  # rule 5: it may be repeated, no more
         return Boundary.LENGTH, int(length)  # rule 6
     return (Boundary.CLOSE, None) if status else (Boundary.NO_BODY, 0)  # rules 8 and 7
 
@@ -104,8 +103,8 @@ def framing_values(line: re.Match[bytes], fields: re.Match[bytes]) -> tuple[list
     FIELDS."""
     if not (fields[1] or fields[2]):
         return [], []
-    pairs = _FRAMING_FIELDS.findall(fields.string, line.end(), fields.end())
-    return [length for length, _ in pairs if length], [coding for _, coding in pairs if coding]
+    pairs = _FRAMING_FIELDS.findall(fields.string, line.end() - 1, fields.end())
+    return [length[1:] for length, _ in pairs if length], [coding[1:] for _, coding in pairs if coding]
 
 
 def fields_in(data: bytes | bytearray, start: int, end: int) -> list[tuple[str, bytes]]:

@@ -121,6 +121,7 @@ class _Body:
     rule: Boundary | None
     size: int | None = None
     problem: str = ""
+    missing: bool = False  # a response of which nothing follows the head: its body is still to come, or it answers HEAD
 
     @classmethod
     def announced(cls, cursor: _Cursor, status: int) -> "_Body":
@@ -133,7 +134,7 @@ class _Body:
             )
         except MalformedError as error:
             return cls(None, problem=str(error))
-        return cls(rule, size)
+        return cls(rule, size, missing=status > 0 and empty_line is not None and empty_line.end() == cursor.end)
 
     @property
     def after_head(self) -> str:
@@ -146,7 +147,8 @@ class _Body:
         """What the field called `name` says, and whether it tells where the message ends."""
         if name == "content-length":
             if self.rule is Boundary.LENGTH:
-                return f"the body is {_bytes(self.size or 0)} long", True
+                unless = ", unless this answers HEAD" if self.missing and self.size else ""
+                return f"the body is {_bytes(self.size or 0)} long{unless}", True
             return _OVERRULED.get(self.rule, self.problem), False
         if name == "transfer-encoding":
             if self.rule is Boundary.CHUNKS:

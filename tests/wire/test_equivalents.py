@@ -37,12 +37,12 @@ def sent_by(command_line: str, files: dict[str, bytes]) -> Semantics:
     """What curl would send: a model of it after its manual, as far as these commands go."""
     words = iter(shlex.split(command_line)[1:])
     method, target, body, version, url = "", "", None, "", ""
-    given: list[tuple[str, str]] = []
+    given: list[tuple[str, str | None]] = []  # None: do not send it
     for word in words:
         if word == "-H":
             text = next(words)
             name, colon, value = text.partition(":")
-            given.append((name.lower(), value.strip()) if colon else (text.removesuffix(";").lower(), ";"))
+            given.append((name.lower(), value.strip() or None) if colon else (text.removesuffix(";").lower(), ""))
         elif word == "-X":
             method = next(words)
         elif word == "--head":
@@ -68,7 +68,7 @@ def sent_by(command_line: str, files: dict[str, bytes]) -> Semantics:
             own["expect"] = "100-continue"
     replaced = {name for name, _ in given}
     fields = [(name, value) for name, value in own.items() if name not in replaced]
-    fields += [(name, "" if value == ";" else value) for name, value in given if value]
+    fields += [(name, value) for name, value in given if value is not None]
     line = (method or ("GET" if body is None else "POST"), target or slash + path, version)
     return line, sorted((name, value.encode()) for name, value in fields), body or b""
 
@@ -121,6 +121,8 @@ WORDS = [
     (b"DELETE /x HTTP/1.1\r\n" + OWN + b"\r\n", "curl --http1.1 -X DELETE http://api/x"),
     (b"GET / HTTP/1.0\r\n\r\n", "curl --http1.0 -H Host: -H User-Agent: -H Accept: http://api/"),
     (b"OPTIONS * HTTP/1.1\r\n" + OWN + b"\r\n", "curl --http1.1 -X OPTIONS --request-target '*' http://api"),
+    (b"GET /a/../b HTTP/1.1\r\n" + OWN + b"\r\n", "curl --http1.1 --request-target /a/../b http://api"),
+    (b"GET /a/%2E?b HTTP/1.1\r\n" + OWN + b"\r\n", "curl --http1.1 --request-target '/a/%2E?b' http://api"),
     (
         b"POST /x HTTP/1.1\r\n"
         + OWN

@@ -228,6 +228,10 @@ def test_after_101_both_directions_are_opaque() -> None:
     assert not dissector.finish(Side.CLIENT)
 
 
+def test_an_empty_content_length_is_not_a_number() -> None:
+    assert answer(b"HTTP/1.1 200 OK\nContent-Length:\n\n")[0].startswith("0 ERROR: not HTTP/1.1: a Content-Length")
+
+
 def test_a_response_nobody_asked_for() -> None:
     assert dialogue((Side.SERVER, b"HTTP/1.1 408 \r\nContent-Length: 0\r\n\r\n"))[1] == [
         "0 ERROR: 408 Request Timeout; body 36 +0",

@@ -52,6 +52,12 @@ def test_parts_of_a_chunked_response() -> None:
     ]
 
 
+def test_parts_of_what_may_be_an_answer_to_head() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+    assert named(Side.SERVER, head)[1].endswith("the body is 5 bytes long, unless this answers HEAD")
+    assert named(Side.SERVER, head + b"h")[1].endswith("the body is 5 bytes long")
+
+
 ODD = [
     (Side.CLIENT, b"GET / HT", "b'GET / HT' request line: incomplete"),
     (Side.CLIENT, b"\x16\x03", r"b'\x16\x03' bytes: not HTTP/1.1: no request line here"),
