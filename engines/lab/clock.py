@@ -91,8 +91,9 @@ class PacedClock(trio.abc.Clock):
         if self.pace == math.inf:
             if deadline <= self.limit_s and deadline < math.inf:
                 return self._arm(deadline)
-            if target < math.inf:
-                self._anchor(target)
+            if target == math.inf:
+                return self._rest()  # nothing is left to happen, unless somebody gives an order
+            self._anchor(target)
             return self._stop()
         real_now = self._real_time()
         anchor_real, anchor_virtual, _, _ = self._flow
