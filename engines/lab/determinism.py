@@ -48,10 +48,12 @@ def _in_lab_run() -> bool:
 
 
 class _BatchOrder(random.Random):
-    """trio's `_r`: in a lab run it leaves the batch as trio sorted it, by task number."""
+    """trio's `_r`: trio sorts a batch by task number and takes it from its end, so in a lab run the oldest must be last."""
 
     def shuffle(self, x: MutableSequence[Any]) -> None:
-        if not _in_lab_run():
+        if _in_lab_run():
+            x.reverse()
+        else:
             super().shuffle(x)
 
 
