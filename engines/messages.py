@@ -355,35 +355,37 @@ class MessageIndex:
                 return ArrowState(Phase.DELIVERED, 1.0, size, size)
             progress = min(1.0, max(0.0, trace.x[fate]))
             return ArrowState(Phase.LOST, progress, 0, size, trace.names[trace.c[fate]])
-        fraction, since, arrives, held = 0.0, trace.time[packet], trace.x[packet], ""
-        if not isfinite(arrives):
-            arrives = since + self._doomed.get(packet, UNKNOWN_TRANSIT_S)
-        for detour in self._detours.get(packet, ()):
-            if detour >= limit:
-                break
-            if trace.kind[detour] == PacketHeld.code:
-                fraction = _along(fraction, since, arrives, trace.time[detour])
-                held, arrives = trace.names[trace.c[detour]] or "held", inf
-            else:
-                held, arrives = "", trace.x[detour]
-            since = trace.time[detour]
+        way, held = self.way(packet, limit)
         if held:
-            return ArrowState(Phase.HELD, fraction, 0, size, held)
+            return ArrowState(Phase.HELD, way[-1][1], 0, size, held)
+        (since, fraction), (arrives, _) = way[-2:]
         return ArrowState(Phase.IN_FLIGHT, _along(fraction, since, arrives, t), 0, size)
 
-    def arrival_s(self, packet: int, limit: int) -> float:
-        """When the packet ended, or else when it is expected to arrive; infinity while it is held."""
+    def way(self, packet: int, limit: int) -> tuple[list[tuple[float, float]], str]:
+        """A packet's way as (time, fraction of the way) wherever its speed changes, from its sending to its end or, while
+        it travels, to its expected arrival; and, while it is held, why (the way then ends where it was stopped)."""
         trace = self.trace
-        fate = self.fates[bisect_left(self.packets, packet)]
-        if 0 <= fate < limit:
-            return trace.time[fate]
+        way, held = [(trace.time[packet], 0.0)], ""
         arrives = trace.x[packet]
         if not isfinite(arrives):
             arrives = trace.time[packet] + self._doomed.get(packet, UNKNOWN_TRANSIT_S)
         for detour in self._detours.get(packet, ()):
-            if detour < limit:
-                arrives = inf if trace.kind[detour] == PacketHeld.code else trace.x[detour]
-        return arrives
+            if detour >= limit:
+                break
+            since, fraction = way[-1]
+            way.append((trace.time[detour], _along(fraction, since, arrives, trace.time[detour])))
+            if trace.kind[detour] == PacketHeld.code:
+                held, arrives = trace.names[trace.c[detour]] or "held", inf
+            else:
+                held, arrives = "", trace.x[detour]
+        fate = self.fates[bisect_left(self.packets, packet)]
+        if 0 <= fate < limit:
+            lost = trace.kind[fate] == PacketDropped.code
+            way.append((trace.time[fate], min(1.0, max(0.0, trace.x[fate])) if lost else 1.0))
+            held = ""
+        elif not held:
+            way.append((arrives, 1.0))
+        return way, held
 
     def claimed(self, arrow: int, limit: int) -> bool:
         """Whether the arrow was known to be a message by then."""
@@ -479,7 +481,9 @@ class MessageIndex:
             cause = trace.cause[fact]
             return self._started_by(fact, cause)
         if kind == MessageEnded.code:
-            return self.arrow_of_fact(trace.a[fact])
+            message = trace.a[fact]
+            started = 0 <= message < fact and trace.kind[message] == MessageStarted.code
+            return self.arrow_of_fact(message) if started else None
         packet = fact if kind == PacketSent.code else trace.a[fact]
         if kind in self._handlers and (n := self._packet_number(packet)) != NONE:
             return self.owners[n]
@@ -532,4 +536,6 @@ def _along(fraction: float, since: float, arrives: float, t: float) -> float:
     """Where something is at `t` that was at `fraction` of its way at `since` and arrives at `arrives`."""
     if arrives <= since:
         return 1.0
+    if arrives == inf:
+        return fraction
     return fraction + (1.0 - fraction) * min(1.0, max(0.0, (t - since) / (arrives - since)))

@@ -104,16 +104,16 @@ def draw_sketch(scene: Scene, canvas: Canvas, sketch: Sketch) -> None:
         draw_arrow(canvas, scene.layout.x(start), scene.layout.x(stop), sketch, scene.glyphs)
         return
     arrived = sketch.state.phase is Phase.DELIVERED
-    words = f"to itself: {sketch.text} {sketch.tags[-1]}" + (", arrived" if arrived else "")
+    words = f"to itself: {sketch.words} {sketch.tags[-1]}" + (", arrived" if arrived else "")
     draw_mark_at(scene, canvas, Mark(sketch.sender, scene.glyphs.head, words, sketch.style))
 
 
-def draw_mark_at(scene: Scene, canvas: Canvas, mark: Mark) -> None:
-    """Draw a mark on its host's lifeline."""
+def draw_mark_at(scene: Scene, canvas: Canvas, mark: Mark, leftward: bool = True) -> None:
+    """Draw a mark on its host's lifeline; `leftward`: its words may stand on the left."""
     host = scene.lifelines.place(mark.host)
     if host >= 0:
         last = host == scene.layout.count - 1
-        draw_mark(canvas, scene.layout.x(host), mark, scene.layout.pitch, last, scene.glyphs)
+        draw_mark(canvas, scene.layout.x(host), mark, scene.layout.pitch, last, leftward)
 
 
 def paint_beyond(scene: Scene, row: int, first: bool) -> Line:

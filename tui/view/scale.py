@@ -2,20 +2,19 @@
 
 from bisect import bisect_left
 from dataclasses import dataclass, replace
-from math import isfinite
 
-from engines.lab.facts import PacketKind
-from engines.messages import ArrowKind, ArrowState, Phase
+from engines.messages import ArrowState, Phase
 from tui.view.compact import Scene, draw_mark_at, draw_sketch, format_time, paint_beyond
 from tui.view.lines import Canvas, Line, fit
-from tui.view.strokes import draw_lane, draw_rule
+from tui.view.strokes import draw_lane, draw_rule_words_last
 from tui.view.words import Mark, Sketch, mark_of, sketch_arrow, sketch_packet
 
-PACKETS_A_ROW = 48
+PACKETS_A_ROW = 12
 """How many packets of one row are looked at; a row that stands for more says how many it does not show."""
 
-MARKS_A_ROW = 16
+MARKS_A_ROW = 6
 _TIME_EVERY_ROWS = 5
+_FAR = 1e15
 
 
 def row_at(time_s: float, row_s: float) -> int:
@@ -31,19 +30,32 @@ def first_fact(scene: Scene, row: int, row_s: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Path:
-    """A packet's way across the picture: rows and fractions of the width, up to where it is now."""
+    """A packet's way across the picture: (time, fraction) wherever its speed changes, and the rows it has come through.
+    `arrival_row` is where it is expected to end."""
 
-    sketch: Sketch
+    packet: int
+    state: ArrowState
+    way: list[tuple[float, float]]
     start_row: int
     last_row: int
-    sent_s: float
-    arrives_s: float
+    arrival_row: int
+
+    @property
+    def level(self) -> bool:
+        """Whether all of it lies within one row."""
+        return self.start_row == self.last_row == self.arrival_row
 
     def fraction(self, row: int, row_s: float) -> float:
         """How far it had come when `row` began."""
-        if self.arrives_s <= self.sent_s:
-            return 1.0
-        return min(1.0, max(0.0, (row * row_s - self.sent_s) / (self.arrives_s - self.sent_s)))
+        time_s = row * row_s
+        before, fraction = self.way[0]
+        if time_s <= before:
+            return fraction
+        for after, reached in self.way[1:]:
+            if time_s < after:
+                return fraction + (reached - fraction) * (time_s - before) / (after - before)
+            before, fraction = after, reached
+        return fraction
 
 
 def paint_rows(scene: Scene, top: int, height: int, row_s: float) -> list[Line]:
@@ -58,7 +70,7 @@ def paint_rows(scene: Scene, top: int, height: int, row_s: float) -> list[Line]:
         _draw_row_marks(scene, canvas, bounds[i], bounds[i + 1], rules[i])
     levels: dict[int, list[_Path]] = {}
     for path in _paths(scene, bounds, hidden, row_s):
-        if path.start_row == path.last_row and _arrival_row(path, row_s) == path.start_row:
+        if path.level:
             levels.setdefault(path.start_row, []).append(path)
         else:
             _draw_slant(scene, canvases, top, path, row_s)
@@ -68,8 +80,7 @@ def paint_rows(scene: Scene, top: int, height: int, row_s: float) -> list[Line]:
     lines = []
     for i, canvas in enumerate(canvases):
         for rule in rules[i][:1]:
-            words = f" {rule.glyph} {fit(rule.text, canvas.width - 8)} "
-            canvas.put(canvas.left + max(0, canvas.width - len(words)) // 2, words, rule.style)
+            draw_rule_words_last(canvas, rule)
         if hidden[i]:
             words = f" +{hidden[i]} more"
             canvas.put(canvas.right - len(words), words, "dim")
@@ -89,17 +100,18 @@ def _draw_row_marks(scene: Scene, canvas: Canvas, first: int, stop: int, rules: 
         if mark is not None:
             (rules if mark.host < 0 else marks).append(mark)
     for rule in rules[:1]:
-        draw_rule(canvas, replace(rule, text=""), scene.glyphs)
+        canvas.put(canvas.left, scene.glyphs.rule * canvas.width, rule.style)
     for host in scene.visible():
         busy = scene.lifelines.busy_within(host, first, stop - 1)
         lane = busy or scene.lifelines.lane(host, stop - 1)
         if lane.present or not rules:
             draw_lane(canvas, scene.layout.x(host), lane, scene.glyphs)
-    used: set[int] = set()
+    merged: dict[int, Mark] = {}
     for mark in marks:
-        if mark.host not in used:
-            used.add(mark.host)
-            draw_mark_at(scene, canvas, mark)
+        other = merged.get(mark.host)
+        merged[mark.host] = mark if other is None else replace(mark, text=f"{other.text}, {mark.text}")
+    for mark in merged.values():
+        draw_mark_at(scene, canvas, mark, leftward=False)
 
 
 def _paths(scene: Scene, bounds: list[int], hidden: list[int], row_s: float) -> list[_Path]:
@@ -114,7 +126,7 @@ def _paths(scene: Scene, bounds: list[int], hidden: list[int], row_s: float) -> 
         chosen.extend(packets[low:cut])
         hidden[i] += high - cut
     paths = [path for packet in chosen if (path := _path(scene, packet, row_s)) is not None]
-    return sorted(paths, key=lambda path: path.sketch.state.phase is Phase.LOST)
+    return sorted(paths, key=lambda path: path.state.phase is Phase.LOST)
 
 
 def _flying(scene: Scene, limit: int) -> list[int]:
@@ -125,43 +137,38 @@ def _path(scene: Scene, packet: int, row_s: float) -> _Path | None:
     """The way of one packet; None for those in the middle of a message, which only the detail "packets" shows."""
     trace, messages = scene.trace, scene.messages
     state = messages.packet_state_at(packet, scene.t, scene.limit)
-    sketch = _sketch(scene, packet, state)
-    if sketch is None:
+    if scene.detail == "messages" and state.phase is not Phase.LOST and not _is_edge(scene, packet):
         return None
-    sent = trace.time[packet]
-    arrives = messages.arrival_s(packet, scene.limit)
-    if state.phase in (Phase.HELD, Phase.IN_FLIGHT):
-        reached = scene.t
-        if state.phase is Phase.HELD or not isfinite(arrives):
-            arrives = sent + (scene.t - sent) / max(state.fraction, 0.01)
-    else:
-        reached = arrives
-        if state.phase is Phase.LOST and state.fraction > 0:
-            arrives = sent + (reached - sent) / state.fraction
-    return _Path(sketch, row_at(sent, row_s), row_at(reached, row_s), sent, arrives)
+    way, _ = messages.way(packet, scene.limit)
+    start = row_at(trace.time[packet], row_s)
+    # What arrives just as a row begins is drawn to its end in the row before.
+    arrival = max(start, int(min(way[-1][0] / row_s, _FAR) - 1e-9))
+    moving = state.phase in (Phase.HELD, Phase.IN_FLIGHT)
+    return _Path(packet, state, way, start, row_at(scene.t, row_s) if moving else arrival, arrival)
 
 
-def _sketch(scene: Scene, packet: int, state: ArrowState) -> Sketch | None:
-    messages, trace = scene.messages, scene.trace
-    if scene.detail == "packets":
-        return sketch_packet(messages, packet, scene.t, scene.limit, scene.glyphs)
+def _is_edge(scene: Scene, packet: int) -> bool:
+    """Whether the packet is the first or the last of its arrow."""
+    messages = scene.messages
     arrow = messages.arrow_of_fact(packet)
-    if arrow is None:
-        return None
-    if messages.packet[arrow] == packet:
-        return replace(sketch_arrow(messages, arrow, scene.t, scene.limit, scene.glyphs), state=state)
-    if state.phase is Phase.LOST:
-        return sketch_packet(messages, packet, scene.t, scene.limit, scene.glyphs)
-    ended = messages.ended[arrow]
-    is_last = 0 <= ended < scene.limit and trace.cause[ended] == packet and messages.kind[arrow] == ArrowKind.BYTES
-    if is_last and trace.d[packet] == PacketKind.DATA:
-        whole = sketch_arrow(messages, arrow, scene.t, scene.limit, scene.glyphs)
-        return replace(whole, state=state, text="end", tags=whole.tags[-1:])
-    return None
+    return arrow is not None and (messages.packet[arrow] == packet or _is_last(scene, arrow, packet))
 
 
-def _arrival_row(path: _Path, row_s: float) -> int:
-    return row_at(path.arrives_s, row_s)
+def _is_last(scene: Scene, arrow: int, packet: int) -> bool:
+    ended = scene.messages.ended[arrow]
+    return 0 <= ended < scene.limit and scene.trace.cause[ended] == packet
+
+
+def _sketch(scene: Scene, path: _Path) -> Sketch:
+    messages = scene.messages
+    arrow = messages.arrow_of_fact(path.packet)
+    if scene.detail == "packets" or arrow is None:
+        return sketch_packet(messages, path.packet, scene.t, scene.limit, scene.glyphs)
+    if messages.packet[arrow] == path.packet:
+        sketch = sketch_arrow(messages, arrow, scene.t, scene.limit, scene.glyphs)
+        return sketch if path.state == sketch.state else replace(sketch, state=path.state)
+    sketch = sketch_packet(messages, path.packet, scene.t, scene.limit, scene.glyphs)
+    return replace(sketch, text="end") if _is_last(scene, arrow, path.packet) and not sketch.fate else sketch
 
 
 def _draw_levels(scene: Scene, canvas: Canvas, paths: list[_Path]) -> int:
@@ -169,19 +176,18 @@ def _draw_levels(scene: Scene, canvas: Canvas, paths: list[_Path]) -> int:
     taken: list[tuple[int, int]] = []
     hidden = 0
     for path in reversed(paths):
-        sketch = path.sketch
-        ends = sorted((scene.lifelines.place(sketch.sender), scene.lifelines.place(sketch.receiver)))
+        ends = sorted(scene.lifelines.place(column[path.packet]) for column in (scene.trace.b, scene.trace.c))
         if any(ends[0] < high and low < ends[1] for low, high in taken):
             hidden += 1
             continue
         taken.append((ends[0], ends[1]))
-        draw_sketch(scene, canvas, sketch)
+        draw_sketch(scene, canvas, _sketch(scene, path))
     return hidden
 
 
 def _draw_slant(scene: Scene, canvases: list[Canvas], top: int, path: _Path, row_s: float) -> None:
     """A staircase from the sender's lifeline down to the receiver's, as far as it has come."""
-    sketch, glyphs = path.sketch, scene.glyphs
+    sketch, glyphs = _sketch(scene, path), scene.glyphs
     sender, receiver = scene.lifelines.place(sketch.sender), scene.lifelines.place(sketch.receiver)
     if sender < 0 or receiver < 0:
         return
@@ -194,8 +200,7 @@ def _draw_slant(scene: Scene, canvases: list[Canvas], top: int, path: _Path, row
     n = abs(stop - start) - 1
     phase = sketch.state.phase
     end_cell = n - 1 if phase is Phase.DELIVERED else min(n - 1, int(sketch.state.fraction * n))
-    arrival = max(path.last_row, _arrival_row(path, row_s))
-    words_row, words_cell, words = _place_words(path, n, arrival, row_s)
+    words_row, words_cell, words = _place_words(path, sketch, n, row_s)
     for row in range(max(path.start_row, top), min(path.last_row, top + len(canvases) - 1) + 1):
         canvas = canvases[row - top]
         first = min(end_cell, int(path.fraction(row, row_s) * n)) if row > path.start_row else 0
@@ -228,10 +233,11 @@ def _tip(phase: Phase, step: int, scene: Scene) -> str:
     return {Phase.LOST: glyphs.lost, Phase.HELD: glyphs.held}.get(phase, glyphs.head)
 
 
-def _place_words(path: _Path, n: int, arrival: int, row_s: float) -> tuple[int, int, str]:
+def _place_words(path: _Path, sketch: Sketch, n: int, row_s: float) -> tuple[int, int, str]:
     """Where a slanted arrow's words go: the row, the cell from the tail, the text. It depends on the way alone, so the
     words stay where they are while the head moves."""
-    text = f" {path.sketch.text} {path.sketch.tags[-1]} "
+    arrival = path.arrival_row
+    text = f" {sketch.words} {sketch.tags[-1]} "
     row = path.start_row
     first_end = min(n - 1, int(path.fraction(row + 1, row_s) * n))
     if first_end >= len(text) + 2:

@@ -19,7 +19,7 @@ def shaft(sketch: Sketch, n: int, rightward: bool, glyphs: Glyphs) -> tuple[str,
     """The `n` cells of an arrow from its tail on, and how many of them (from the tail) it has passed."""
     state, pattern = sketch.state, sketch.pattern
     size = len(pattern)
-    line = "".join(pattern[(n - k) % size] for k in range(n))
+    line = "".join(pattern[k % size] for k in range(n))
     if n <= 0:
         return "", 0
     at = min(n - 1, int(state.fraction * n))
@@ -52,55 +52,70 @@ def draw_arrow(canvas: Canvas, start: int, stop: int, sketch: Sketch, glyphs: Gl
     if canvas.get(start) == glyphs.lifeline:
         canvas.put(start, glyphs.tail_right if rightward else glyphs.tail_left, sketch.style)
     first, last = max(low, canvas.left), min(low + n, canvas.right)  # what of the shaft can be seen
-    if sketch.state.phase is Phase.LOST:
-        first, last = _beside_the_cross(first, last, low + passed if rightward else low + n - 1 - passed)
-    _draw_words(canvas, first, last, sketch, rightward, (low, n, passed), glyphs)
+    head = low + passed if rightward else low + n - 1 - passed
+    if sketch.fate:
+        _draw_fate(canvas, first, last, head, sketch, rightward)
+        return
+    # The words light up as the head passes them: behind it they have the arrow's style, before it they are dim.
+    lit = range(low, head) if rightward else range(head + 1, low + n)
+    _draw_words(canvas, first, last, sketch, sketch.text, rightward, lit)
+    if sketch.state.phase is Phase.IN_FLIGHT:
+        canvas.put(head, glyphs.head, sketch.style)
 
 
-def _beside_the_cross(first: int, last: int, cross: int) -> tuple[int, int]:
-    """The longer of the two stretches that a lost arrow's end leaves free for its words."""
-    return (first, cross) if cross - first >= last - cross - 1 else (cross + 1, last)
+def _draw_fate(canvas: Canvas, first: int, last: int, head: int, sketch: Sketch, rightward: bool) -> None:
+    """The words of an arrow that stands still: what it is on the drawn side, why it stands on the other. Where that is
+    too narrow, both on the wider side."""
+    behind, ahead = ((first, head), (head + 1, last)) if rightward else ((head + 1, last), (first, head))
+    everywhere = range(first, last)
+    fits = len(sketch.text) + 4 <= behind[1] - behind[0] and len(sketch.fate) + 2 <= ahead[1] - ahead[0]
+    if fits:
+        _draw_words(canvas, *behind, sketch, sketch.text, rightward, everywhere)
+        canvas.put(ahead[0] + 1 if rightward else ahead[1] - 1 - len(sketch.fate), sketch.fate, sketch.style)
+    else:
+        wider = max(behind, ahead, key=lambda side: side[1] - side[0])
+        _draw_words(canvas, *wider, sketch, sketch.words, rightward, everywhere, tagged=wider == behind)
 
 
 def _draw_words(
-    canvas: Canvas, first: int, last: int, sketch: Sketch, rightward: bool, way: tuple[int, int, int], glyphs: Glyphs
+    canvas: Canvas,
+    first: int,
+    last: int,
+    sketch: Sketch,
+    text: str,
+    rightward: bool,
+    lit: range,
+    tagged: bool = True,
 ) -> None:
+    """`text` in the middle of columns `first` to `last` - 1 and the connection's tag near the tail, as far as they fit."""
     room = last - first
     if room < 5:
         return
-    low, n, passed = way
-    tag = next((t for t in sketch.tags if len(sketch.text) + len(t) + _ROOM_FOR_TAG + 4 <= room), "")
-    text = sketch.text
+    tag = next((t for t in sketch.tags if tagged and len(text) + len(t) + _ROOM_FOR_TAG + 4 <= room), "")
     if not tag and len(text) + len(sketch.tags[-1]) + 5 <= room:
         text = f"{text} {sketch.tags[-1]}"
     text = f" {fit(text, room - 4)} "
     x = first + (room - len(text)) // 2
     if tag:
         beside = len(tag) + 3
-        tag_x = first + 1 if rightward else last - beside
-        canvas.put(tag_x, f" {tag} ", "tag")
+        canvas.put(first + 1 if rightward else last - beside, f" {tag} ", "tag")
         x = max(x, first + beside + 1) if rightward else min(x, last - beside - 1 - len(text))
-    if sketch.state.phase is Phase.LOST:
-        canvas.put(x, text, sketch.style)
-        return
-    edge = low + passed if rightward else low + n - passed  # the label lights up as the head passes it
-    split = max(0, min(len(text), edge - x))
-    canvas.put(x, text[:split], sketch.style if rightward else "dim")
-    canvas.put(x + split, text[split:], "dim" if rightward else sketch.style)
-    if sketch.state.phase in (Phase.IN_FLIGHT, Phase.HELD):
-        glyph = glyphs.head if sketch.state.phase is Phase.IN_FLIGHT else glyphs.held
-        canvas.put(low + passed if rightward else low + n - 1 - passed, glyph, sketch.style)
+    canvas.put(x, text, "dim")
+    start, stop = max(x, lit.start), min(x + len(text), lit.stop)
+    if start < stop:
+        canvas.put(start, text[start - x : stop - x], sketch.style)
 
 
-def draw_mark(canvas: Canvas, x: int, mark: Mark, gap: int, last: bool, glyphs: Glyphs) -> None:
-    """A mark on the lifeline at `x` with its words beside it: to the right, or to the left where there is more room.
+def draw_mark(canvas: Canvas, x: int, mark: Mark, gap: int, last: bool, leftward: bool) -> None:
+    """A mark on the lifeline at `x` with its words beside it: to the right, or (if `leftward` is allowed) to the left where
+    there is more room.
 
     `gap` is the number of cells to the next lifeline on either side; `last`: there is none on the right.
     """
     canvas.put(x, mark.bar or mark.glyph, mark.style)
     words = mark.text
     right = max(0, canvas.right - (x + 2)) if last else min(gap - 3, max(0, canvas.right - (x + 2)))
-    if len(words) > right and len(words) <= gap - 3 and x - gap >= 0:
+    if leftward and right < len(words) <= gap - 3 and x - gap >= 0:
         canvas.put(x - 1 - len(words), words, mark.style)
     else:
         canvas.put(x + 2, fit(words, max(0, canvas.right - (x + 2))), mark.style)
@@ -109,5 +124,15 @@ def draw_mark(canvas: Canvas, x: int, mark: Mark, gap: int, last: bool, glyphs: 
 def draw_rule(canvas: Canvas, mark: Mark, glyphs: Glyphs) -> None:
     """A line across the whole picture, with its words in the middle: what a person ordered, or what the network became."""
     canvas.put(canvas.left, glyphs.rule * canvas.width, mark.style)
-    words = f" {mark.glyph} {fit(mark.text, max(0, canvas.width - 8))} "
+    words = _rule_words(canvas, mark)
     canvas.put(canvas.left + max(0, (canvas.width - len(words)) // 2), words, mark.style)
+
+
+def draw_rule_words_last(canvas: Canvas, mark: Mark) -> None:
+    """The words of a ruled line at its right end, over whatever was drawn across the line."""
+    words = _rule_words(canvas, mark)
+    canvas.put(canvas.right - len(words) - 1, words, mark.style)
+
+
+def _rule_words(canvas: Canvas, mark: Mark) -> str:
+    return f" {mark.glyph} {fit(mark.text, max(0, canvas.width - 8))} "

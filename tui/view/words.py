@@ -18,15 +18,24 @@ SEGMENT_BYTES = 1460
 
 @dataclass(frozen=True, slots=True)
 class Sketch:
-    """An arrow ready to be drawn: ends are numbers of names; `tags` from the longest to the shortest."""
+    """An arrow ready to be drawn: ends are numbers of names; `tags` from the longest to the shortest.
+
+    `fate` is what to say where it stands still: why it was lost or held. Where there is no room beside that place, `words`
+    says all, the fate first so that it is never what is cut off.
+    """
 
     sender: int
     receiver: int
     state: ArrowState
     text: str
+    fate: str
     tags: tuple[str, ...]
     pattern: str
     style: str
+
+    @property
+    def words(self) -> str:
+        return f"{self.fate}: {self.text}" if self.fate else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,7 @@ def sketch_arrow(index: MessageIndex, arrow: int, t: float, limit: int, glyphs: 
         words.append("again" if trace.f[packet] == 2 else f"again (try {trace.f[packet]})")
     if kind == ArrowKind.LOST_PART:
         words.insert(0, f"{format_quantity(trace.payload_size[packet], 'B')} of")
-    words.append(_state_words(state, role is not None, glyphs))
+    words.append(_state_words(state, role is not None))
     ended = index.ended[arrow]
     if 0 <= ended < limit and trace.names[trace.d[ended]] == "cut short":
         words.append("(cut short)")
@@ -97,7 +106,7 @@ def sketch_packet(index: MessageIndex, packet: int, t: float, limit: int, glyphs
         words = [f"{size} at {trace.e[packet]:,}"]
     if again:
         words.append("again")
-    words.append(_state_words(state, False, glyphs))
+    words.append(_state_words(state, False))
     return _sketch(trace, packet, state, words, role, again, glyphs, message)
 
 
@@ -128,7 +137,8 @@ def _sketch(
     flow = trace.a[packet]
     stream = trace.f[message] if role is not None else 0
     tags = (f"c{flow} stream {stream}", f"c{flow}/{stream}") if stream else (f"c{flow}",)
-    return Sketch(trace.b[packet], trace.c[packet], state, " ".join(filter(None, words)), tags, pattern, style)
+    text, fate = " ".join(filter(None, words)), _fate_words(state, glyphs)
+    return Sketch(trace.b[packet], trace.c[packet], state, text, fate, tags, pattern, style)
 
 
 def _message_words(trace: Trace, message: int, role: Role, glyphs: Glyphs) -> str:
@@ -148,11 +158,15 @@ def _packet_words(index: MessageIndex, arrow: int, limit: int) -> str:
     return format_quantity(size, "B")
 
 
-def _state_words(state: ArrowState, sized: bool, glyphs: Glyphs) -> str:
+def _fate_words(state: ArrowState, glyphs: Glyphs) -> str:
     if state.phase is Phase.LOST:
         return _LOST_WORDS.get(state.reason) or f"lost ({text_for(glyphs, state.reason)})"
     if state.phase is Phase.HELD:
         return "held" if state.reason == "held" else f"held ({text_for(glyphs, state.reason)})"
+    return ""
+
+
+def _state_words(state: ArrowState, sized: bool) -> str:
     if state.blocked:
         return "waits for lost bytes"
     if not sized:
