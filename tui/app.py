@@ -1,0 +1,235 @@
+"""The Textual application: it brings up the screen, loads the engines behind it, and sees to looks, failures and leaving.
+
+Nothing of a pattern is known here. Network libraries are imported only after the first paint (see `tui.engine`).
+"""
+
+import gc
+import os
+import sys
+from collections.abc import Callable
+from threading import Thread
+from time import monotonic
+
+from rich.text import Text
+from textual.app import App
+from textual.binding import Binding
+from textual.message import Message
+from textual.scrollbar import ScrollBar, ScrollBarRender
+
+from tui.bindings import ACTIONS
+from tui.config import Config, ConfigError, complain, config_path, load_config
+from tui.engine import Engine
+from tui.screens.lab import LabScreen
+from tui.terminal import examine_terminal, failure_line, log_failure, restored
+from tui.themes import DEFAULT_THEME, THEME_NAMES, textual_themes, variables
+from tui.widgets.pattern_tab import PatternTab
+
+GC_THRESHOLD = (20_000, 50, 50)
+"""Collections are nearly all of a frame's slowest percent; what was made at the start is never garbage and is left alone."""
+
+WRITER_BEHIND = 2
+"""Frames that may wait for the terminal before further ones are skipped."""
+
+
+class AsciiScrollBar(ScrollBarRender):
+    """A scrollbar without eighth blocks."""
+
+    VERTICAL_BARS = [" "] * 8
+    HORIZONTAL_BARS = [" "] * 8
+
+
+class EngineLoaded(Message):
+    """The engines are here, or could not be brought in."""
+
+    def __init__(self, outcome: Engine | Exception) -> None:
+        super().__init__()
+        self.outcome = outcome
+
+
+class CommtuiApp(App[int]):
+    """`load` imports the engines (slow; called in a thread) and `now` is real time in seconds: tests give others."""
+
+    CSS_PATH = "styles/app.tcss"
+    TITLE = "commtui"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS = [Binding("ctrl+c", "help_quit", show=False, system=True)]  # noqa: RUF012 (Textual declares it so)
+
+    def __init__(
+        self,
+        *,
+        load: Callable[[], Engine],
+        pattern: str | None = None,
+        scenario: str | None = None,
+        seed: int = 0,
+        pace: float = 1.0,
+        theme: str = DEFAULT_THEME,
+        ascii: bool = False,
+        motion: bool = True,
+        keys: dict[str, str] | None = None,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        super().__init__()
+        self._load = load
+        self._wanted = (pattern, scenario)
+        self.seed = seed
+        self.pace = pace
+        self.motion = motion and self.animation_level != "none"
+        if not self.motion:
+            self.animation_level = "none"
+        self._ascii = ascii
+        for each in textual_themes():
+            self.register_theme(each)
+        self.theme = theme
+        keymap = dict(keys or {})
+        self.set_keymap(keymap)
+        self.keys_shown = {action.id: keymap.get(action.id, action.shown) for action in ACTIONS}
+        self.lab_screen = LabScreen(now)
+        self.failure: Exception | None = None
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return variables(DEFAULT_THEME)
+
+    # --- starting -------------------------------------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        self._apply_ascii()
+        self.call_after_refresh(self._load_behind)
+
+    def get_default_screen(self) -> LabScreen:
+        return self.lab_screen
+
+    def _load_behind(self) -> None:
+        """Import in a thread of its own, so that the first screen can be seen and left while it goes on."""
+
+        def work() -> None:
+            try:
+                self.post_message(EngineLoaded(self._load()))
+            except Exception as error:
+                self.post_message(EngineLoaded(error))
+
+        Thread(target=work, name="loading the engines", daemon=True).start()
+
+    async def on_engine_loaded(self, event: "EngineLoaded") -> None:
+        """Open the tab that was asked for, or the first."""
+        if isinstance(event.outcome, Exception):
+            log = log_failure(event.outcome)
+            self.lab_screen.show_failure(failure_line(event.outcome, log) + "; q quits")
+            return
+        engine = event.outcome
+        wanted, scenario = self._wanted
+        pattern = next((p for p in engine.patterns if p.name == wanted), engine.patterns[0])
+        lesson = next((x for x in pattern.lessons if x.name == scenario), pattern.lessons[0])
+        await self.lab_screen.show_engine(engine, pattern, lesson, self.seed, self.pace)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLD)
+
+    # --- looks ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def ascii(self) -> bool:
+        """Whether everything is drawn in plain ASCII."""
+        return self._ascii
+
+    @ascii.setter
+    def ascii(self, on: bool) -> None:
+        self._ascii = on
+        self._apply_ascii()
+        self._look_changed()
+
+    def _apply_ascii(self) -> None:
+        ScrollBar.renderer = AsciiScrollBar if self._ascii else ScrollBarRender
+        self.lab_screen.set_class(self._ascii, "-ascii")
+
+    def next_theme(self) -> None:
+        """The other of our themes."""
+        place = THEME_NAMES.index(self.theme) if self.theme in THEME_NAMES else -1
+        self.theme = THEME_NAMES[(place + 1) % len(THEME_NAMES)]
+        self._look_changed()
+
+    def _look_changed(self) -> None:
+        self.refresh(layout=True)
+        for tab in self.lab_screen.query(PatternTab):
+            tab.look_changed()
+        self.lab_screen.wake()
+
+    @property
+    def writer_is_behind(self) -> bool:
+        """Whether the terminal has not yet taken what was drawn before: then drawing more only delays it further."""
+        writer = getattr(self._driver, "_writer_thread", None)
+        return writer is not None and writer._queue.qsize() > WRITER_BEHIND
+
+    # --- leaving --------------------------------------------------------------------------------------------------------
+
+    def action_help_quit(self) -> None:
+        """ctrl+c: a lesson does not end by surprise."""
+        self.lab_screen.notify_line(f"ctrl+c does not quit; press {self.keys_shown['quit']} to quit")
+
+    def leave(self, signal_number: int) -> None:
+        """A signal asks us to end; called between any two instructions, so it only asks the event loop."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(lambda: self.exit(return_code=128 + signal_number))
+
+    def on_unmount(self) -> None:
+        for tab in self.lab_screen.query(PatternTab):
+            tab.close_session()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """An error of our own: one readable line for the person, the traceback for the log file."""
+        self.failure = error
+        super()._handle_exception(error)
+        self._exit_renderables[:] = [Text(failure_line(error, log_failure(error)))]
+
+
+def run_app(
+    *,
+    pattern: str | None = None,
+    scenario: str | None = None,
+    seed: int | None = None,
+    pace: float | None = None,
+    theme: str | None = None,
+    ascii: bool | None = None,
+    no_motion: bool = False,
+) -> int:
+    """Run the application until the person quits; returns the exit status. None means: as the config file says, or by default.
+
+    Refuses, in one line, a terminal that cannot show it and a config file with a mistake (status 2).
+    """
+    try:
+        config = load_config(config_path(), themes=THEME_NAMES, actions=tuple(action.id for action in ACTIONS))
+    except ConfigError as error:
+        return complain(error)
+    verdict = examine_terminal(os.environ, sys.stdin, sys.stdout)
+    if verdict.refusal:
+        print(f"commtui: {verdict.refusal}", file=sys.stderr)
+        return 2
+    app = _configured(config, pattern, scenario, seed, pace, theme, ascii or verdict.ascii or None, no_motion)
+    with restored(app.leave):
+        app.run()
+    return app.return_code or 0
+
+
+def _configured(
+    config: Config,
+    pattern: str | None,
+    scenario: str | None,
+    seed: int | None,
+    pace: float | None,
+    theme: str | None,
+    ascii: bool | None,
+    no_motion: bool,
+) -> CommtuiApp:
+    """The command line comes first, then the config file, then the defaults."""
+    from tui.loading import load_engine
+
+    return CommtuiApp(
+        load=load_engine,
+        pattern=pattern,
+        scenario=scenario,
+        seed=seed if seed is not None else 0,
+        pace=pace or config.pace or 1.0,
+        theme=theme or config.theme or DEFAULT_THEME,
+        ascii=bool(config.ascii if ascii is None else ascii),
+        motion=not no_motion and config.motion is not False,
+        keys=dict(config.keys),
+    )

@@ -1,0 +1,72 @@
+"""Every action of the application as data: bindings, help screen, footer and palette are all made from this one table.
+
+The keys of patterns (digits), knobs and faults (letters) come from their declarations; RESERVED is what they may not use.
+"""
+
+from dataclasses import dataclass
+
+from textual.binding import Binding, BindingType
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """`id` is the name in the config file's [keys]; `keys` as Textual names them, comma separated; `shown` as people do.
+
+    `footer` orders the footer (0: not there). `word` is its short name there.
+    """
+
+    id: str
+    keys: str
+    shown: str
+    action: str
+    text: str
+    group: str
+    footer: int = 0
+    word: str = ""
+
+
+ACTIONS: tuple[Action, ...] = (
+    Action("help", "question_mark,f1", "?", "help", "this help: every key and action", "Find", 1, "help"),
+    Action("palette", "colon,ctrl+p", ":", "palette", "find an action, or type a command", "Find", 8, "palette"),
+    Action("scenarios", "s", "s", "scenarios", "choose a scenario", "Find", 5, "scenario"),
+    Action("quit", "q", "q", "quit", "quit", "Find", 9, "quit"),
+    Action("play", "space", "space", "play", "play or pause", "Time", 2, "play/pause"),
+    Action("step", "full_stop", ".", "step", "to the next fact", "Time", 3, "next"),
+    Action("step-back", "comma", ",", "step_back", "to the fact before", "Time"),
+    Action("back", "left", "←", "nudge(-1)", "back a little", "Time", 4, "→ scrub"),
+    Action("forward", "right", "→", "nudge(1)", "forward a little", "Time"),
+    Action("back-far", "shift+left,left_parenthesis", "shift+← or (", "nudge(-10)", "back a lot", "Time"),
+    Action("forward-far", "shift+right,right_parenthesis", "shift+→ or )", "nudge(10)", "forward a lot", "Time"),
+    Action("home", "home", "home", "home", "to the beginning", "Time"),
+    Action("end", "end", "end", "end", "to the live end", "Time"),
+    Action("faster", "plus,equals_sign", "+", "pace(1)", "faster, up to flat out", "Time", 6, "- speed"),
+    Action("slower", "minus", "-", "pace(-1)", "slower, down to 0.1x", "Time"),
+    Action("restart", "r", "r", "restart(False)", "again from the start, same seed", "Time", 7, "again"),
+    Action("reseed", "R", "R", "restart(True)", "again from the start, new seed", "Time"),
+    Action("controls", "K", "K", "controls", "knobs and faults: go there, or leave", "Panels"),
+    Action("numbers", "N", "N", "numbers", "show or hide the numbers", "Panels"),
+    Action("story", "S", "S", "pane('story')", "what happened and why", "Panels"),
+    Action("wire", "W", "W", "pane('wire')", "the bytes of the selected message", "Panels"),
+    Action("hex", "H", "H", "hex", "bytes as text or as a hex dump", "Panels"),
+    Action("zoom", "z,f11", "z", "zoom", "the diagram alone, or everything", "Panels"),
+    Action("scale", "v", "v", "scale", "diagram: compact or to scale", "Diagram"),
+    Action("detail", "b", "b", "detail", "diagram: messages or packets", "Diagram"),
+    Action("diagram", "escape", "esc", "diagram", "back to the diagram", "Diagram"),
+    Action("theme", "T", "T", "theme", "dark or light", "Looks"),
+    Action("ascii", "A", "A", "ascii", "box characters or plain ASCII", "Looks"),
+    Action("next-tab", "ctrl+right,right_curly_bracket", "}", "turn_tab(1)", "the next pattern", "Patterns"),
+    Action("previous-tab", "ctrl+left,left_curly_bracket", "{", "turn_tab(-1)", "the pattern before", "Patterns"),
+)
+
+RESERVED = frozenset(action.shown for action in ACTIONS if len(action.shown) == 1)
+
+GROUPS = ("Time", "Panels", "Diagram", "Find", "Looks", "Patterns")
+
+
+def bindings() -> list[BindingType]:
+    """The table as Textual wants it."""
+    return [Binding(action.keys, action.action, action.text, show=False, id=action.id) for action in ACTIONS]
+
+
+def footer_order() -> list[Action]:
+    return sorted((action for action in ACTIONS if action.footer), key=lambda action: action.footer)

@@ -1,0 +1,54 @@
+"""Brings in the engines and the network libraries they need: slow, so the app calls it in a thread after its first paint."""
+
+from collections.abc import Mapping
+
+from engines.lab.dissection import Part, Side
+from engines.lab.knobs import Value
+from engines.lab.trace import Trace
+from tui.engine import Engine
+from tui.panels.story import Told
+
+CAUSES_TOLD = 2
+"""How far back an explanation goes: what a fact followed from, and what that followed from."""
+
+
+def load_engine() -> Engine:
+    """Import everything a run needs."""
+    from engines.lab.session import Session
+    from engines.metrics.catalogue import find_metric
+    from engines.metrics.numbers import Numbers
+    from engines.patterns.contract import Lesson, Pattern
+    from engines.patterns.registry import PATTERNS
+    from engines.story import explain, suggestion, tell
+    from engines.wire.dissectors import dissector_named
+    from engines.wire.equivalents import equivalent_command
+
+    def open_session(pattern: Pattern, lesson: Lesson, seed: int, knobs: Mapping[str, Value], pace: float) -> Session:
+        return Session(lesson, name=f"{pattern.name}/{lesson.name}", seed=seed, knobs=knobs, pace=pace, courteous=True)
+
+    def parts(protocol: str, side: Side, stream: bytes, start: int, end: int) -> list[Part]:
+        dissector = dissector_named(protocol)
+        return dissector.parts(side, stream, start, end) if dissector is not None else []
+
+    def told(trace: Trace, length: int, lesson: Lesson, count: int) -> tuple[Told, ...]:
+        return tuple(Told(story.time_s, story.text) for story in tell(trace, length, lesson, count))
+
+    def explained(trace: Trace, fact_id: int, lesson: Lesson) -> tuple[str, ...]:
+        what = explain(trace, fact_id, lesson)
+        causes = what.cause_chain[:CAUSES_TOLD]
+        return (
+            what.text,
+            *(f"because, at {trace.time[cause]:.3f} s: {explain(trace, cause, lesson).text}" for cause in causes),
+        )
+
+    return Engine(
+        patterns=PATTERNS,
+        open_session=open_session,
+        numbers=Numbers,
+        metric_title=lambda name: find_metric(name).title,
+        tell=told,
+        suggest=suggestion,
+        explain=explained,
+        parts=parts,
+        equivalent=equivalent_command,
+    )

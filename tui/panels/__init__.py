@@ -1,0 +1,1 @@
+"""What stands in the panels around the diagram, as pure functions from values to styled lines. No Textual in here."""

@@ -1,0 +1,74 @@
+"""The story pane: what just happened and why, in plain words, and what to try next."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tui.panels.glyphs import Glyphs
+from tui.panels.lines import Line, Span, line, wrap
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A sentence of the story and the virtual second it was said at."""
+
+    time_s: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoryFacts:
+    """`purpose` says what the scenario is about; `chosen` explains the selected row, one line each."""
+
+    purpose: str
+    told: tuple[Told, ...]
+    chosen: tuple[str, ...] = ()
+    try_next: tuple[str, ...] = ()
+
+
+def story_lines(facts: StoryFacts, width: int, height: int, glyphs: Glyphs) -> list[Line]:
+    """The newest of the story first; suggestions stand beside it when the pane is wide, below it when it is narrow."""
+    if width >= 100 and facts.try_next:
+        right_width = min(44, width // 3)
+        left = _told(facts, width - right_width - 3, glyphs)
+        right = _suggestions(facts, right_width, glyphs)
+        return _beside(left, right, width - right_width - 3, max(len(left), len(right)), glyphs)
+    told = _told(facts, width, glyphs)
+    suggestions = _suggestions(facts, width, glyphs)
+    # In a low pane the newest sentence and the first suggestion matter more than the second-newest sentence.
+    room = max(2, height - len(suggestions)) if height else len(told)
+    return [*told[:room], *suggestions]
+
+
+def _told(facts: StoryFacts, width: int, glyphs: Glyphs) -> list[Line]:
+    lines: list[Line] = []
+    for text in facts.chosen:
+        wrapped = wrap(text, width - 4)
+        lines += [(Span(f" {glyphs.pointer} " if i == 0 else "   ", "key"), *spans) for i, spans in enumerate(wrapped)]
+    for index, told in enumerate(facts.told):
+        style = "strong" if index == 0 and not facts.chosen else "text"
+        stamp = f" {told.time_s:8.3f} s  "
+        wrapped = wrap(told.text, width - len(stamp) - 1, style)
+        for i, spans in enumerate(wrapped):
+            lines.append((Span(stamp if i == 0 else " " * len(stamp), "muted"), *spans))
+    lines += [(Span(" "), *spans) for spans in wrap(facts.purpose, width - 2, "muted" if lines else "text")]
+    return lines
+
+
+def _suggestions(facts: StoryFacts, width: int, glyphs: Glyphs) -> list[Line]:
+    if not facts.try_next:
+        return []
+    lines: list[Line] = [line(Span(" Try next", "response"))]
+    for text in facts.try_next:
+        wrapped = wrap(text, width - 4)
+        lines += [(Span(f" {glyphs.bullet} " if i == 0 else "   ", "muted"), *spans) for i, spans in enumerate(wrapped)]
+    return lines
+
+
+def _beside(left: Sequence[Line], right: Sequence[Line], left_width: int, height: int, glyphs: Glyphs) -> list[Line]:
+    rows: list[Line] = []
+    for y in range(height):
+        first = left[y] if y < len(left) else ()
+        second = right[y] if y < len(right) else ()
+        gap = " " * max(0, left_width - sum(len(span.text) for span in first))
+        rows.append(line(*first, Span(gap), Span(f" {glyphs.beside} ", "rule"), *second))
+    return rows

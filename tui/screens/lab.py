@@ -1,0 +1,215 @@
+"""The one screen: header, tabs, the open pattern, footer. It owns the frame timer and passes keys on to where they belong."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Container, Horizontal
+from textual.timer import Timer
+
+from tui.bindings import footer_order
+from tui.engine import Engine
+from tui.panels.header import HeaderFacts, Hint, Standing, TabFacts
+from tui.panels.lines import Span, line
+from tui.screens.actions import LabActions
+from tui.terminal import SMALLEST
+from tui.widgets.control_panel import ControlPanel
+from tui.widgets.lines import LineView
+from tui.widgets.pattern_tab import PatternTab
+from tui.widgets.top import FooterBar, HeaderView, ScrubBar, TabBar
+
+if TYPE_CHECKING:
+    from engines.patterns.contract import Lesson, Pattern
+
+FRAMES_A_SECOND = 18
+STILL_FRAMES = 4
+"""Frames without change before the timer stops: an order given to the engine needs a moment to show."""
+
+FIRST_HINT = "space pauses, ← looks back, letters turn the knobs, ? tells it all"
+
+HORIZONTAL = [(0, "-narrow"), (100, "-wide")]
+VERTICAL = [(0, "-short"), (30, "-tall")]
+
+
+class LabScreen(LabActions):
+    """`now` is real time in seconds, for reviews that play by themselves."""
+
+    HORIZONTAL_BREAKPOINTS = HORIZONTAL
+    VERTICAL_BREAKPOINTS = VERTICAL
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        super().__init__()
+        self._now = now
+        self._open: PatternTab | None = None
+        self._timer: Timer | None = None
+        self._still = 0
+        self._notice = FIRST_HINT
+        self._failure = ""
+
+    # --- what stands where ----------------------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="top"):
+            yield HeaderView()
+            yield ScrubBar()
+        yield TabBar()
+        yield Container(id="bodies")
+        yield FooterBar()
+        yield LineView(id="too-small")
+
+    def on_mount(self) -> None:
+        self._timer = self.set_interval(1 / FRAMES_A_SECOND, self._tick, pause=True)
+        self.call_after_refresh(self.draw)
+
+    @property
+    def tab(self) -> PatternTab | None:
+        """The open tab, once there is one."""
+        return self._open if self._open is not None and self._open.is_mounted else None
+
+    async def show_engine(self, engine: Engine, pattern: "Pattern", lesson: "Lesson", seed: int, pace: float) -> None:
+        """The engines are loaded: open the first tab, playing."""
+        self._engine = engine
+        await self._show_pattern(pattern, lesson, seed, pace)
+
+    async def open_tab(self, pattern: "Pattern") -> None:
+        await self._show_pattern(pattern, pattern.lessons[0], self.lab.seed, self.lab.pace)
+
+    async def _show_pattern(self, pattern: "Pattern", lesson: "Lesson", seed: int, pace: float) -> None:
+        assert self._engine is not None
+        bodies = self.query_one("#bodies")
+        found = next((tab for tab in bodies.query(PatternTab) if tab.pattern is pattern), None)
+        if found is None:
+            found = PatternTab(pattern, self._engine, lesson=lesson, seed=seed, pace=pace, now=self._now)
+            await bodies.mount(found)
+        if self._open is not None and self._open is not found:
+            self._open.playback.leave()
+            self._open.display = False
+        found.display = True
+        found.playback.come_back()
+        self._open = found
+        found.diagram.focus()
+        self.wake()
+
+    # --- frames ---------------------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something may have changed: draw, and go on drawing while it moves."""
+        self._still = 0
+        if self._timer is not None:
+            self._timer.resume()
+        self.draw()
+
+    def _tick(self) -> None:
+        if self.lab.writer_is_behind:
+            return
+        self._still = 0 if self.draw() else self._still + 1
+        if self._still >= STILL_FRAMES and self._timer is not None:
+            self._timer.pause()
+
+    def draw(self) -> bool:
+        """One frame; true while more will come by itself."""
+        if not self.is_mounted:
+            return False
+        tab = self.tab
+        moving = tab.frame(motion=self.lab.motion) if tab is not None else False
+        self._draw_top(tab)
+        self._draw_footer(tab)
+        return moving
+
+    def _draw_top(self, tab: PatternTab | None) -> None:
+        header = self.query_one(HeaderView)
+        scrub = self.query_one(ScrubBar)
+        if tab is None:
+            name = "starting the laboratory" if not self._failure else "the laboratory did not start"
+            standing = Standing.FAILED if self._failure else Standing.STARTING
+            header.show_facts(HeaderFacts(name, name, "", standing, 0.0, self.lab.pace, self.lab.seed))
+            return
+        header.show_facts(tab.header(motion=self.lab.motion))
+        live = tab.playback.live_s
+        place = tab.playhead(motion=self.lab.motion) / live if live > 0 else 1.0
+        scrub.show_fraction(place if tab.playback.in_review else 1.0, tab.playback.in_review)
+        patterns = self._engine.patterns if self._engine is not None else ()
+        self.query_one(TabBar).show_tabs(
+            [TabFacts(p.key, p.tab, f"screen.open_pattern({p.name!r})", p is tab.pattern) for p in patterns]
+        )
+
+    def _draw_footer(self, tab: PatternTab | None) -> None:
+        notice = self._notice
+        if tab is not None and tab.playback.standing is Standing.FAILED:
+            notice = f"{tab.playback.message or 'this run failed'}: press r to start again"
+        elif tab is not None and not notice:
+            notice = tab.playback.message
+        if self._failure:
+            notice = self._failure
+        footer = self.query_one(FooterBar)
+        footer.show_hints(self._hints(tab), notice)
+
+    def _hints(self, tab: PatternTab | None) -> list[Hint]:
+        keys = self.lab.keys_shown
+        if tab is not None and tab.controls.has_focus:
+            words = [("↑↓", "choose"), ("←→", "turn"), ("enter", "type a value"), ("del", "default"), ("esc", "done")]
+            return [Hint(keys["help"], "help", "screen.help"), *(Hint(key, word) for key, word in words)]
+        if tab is not None and tab.playback.in_review:
+            words = [
+                (keys["end"], "back to LIVE"),
+                (keys["play"], "play on from here"),
+                (", .", "step"),
+                ("←→", "scrub"),
+            ]
+            return [Hint(keys["help"], "help", "screen.help"), *(Hint(key, word) for key, word in words)]
+        return [Hint(keys[a.id], a.word, f"screen.{a.action}") for a in footer_order()]
+
+    def notify_line(self, text: str) -> None:
+        """Say something in the footer until the next key."""
+        self._notice = text
+        self.draw()
+
+    def show_failure(self, text: str) -> None:
+        """The engines could not be loaded; nothing will play."""
+        self._failure = text
+        self.draw()
+
+    def on_resize(self, event: events.Resize) -> None:
+        width, height = event.size
+        small = width < SMALLEST[0] or height < SMALLEST[1]
+        self.set_class(small, "-too-small")
+        text = f"commtui needs {SMALLEST[0]}x{SMALLEST[1]} cells, this is {width}x{height}: enlarge the window"
+        self.query_one("#too-small", LineView).show([line(Span(text, "strong"))])
+        self.call_after_refresh(self.wake)
+
+    # --- keys of the open pattern ---------------------------------------------------------------------------------------
+
+    async def on_key(self, event: events.Key) -> None:
+        """Digits open tabs, letters work knobs and faults: they come from declarations, so no binding can name them."""
+        self._notice = ""
+        self.wake()
+        if self._engine is None or not event.character:
+            return
+        pattern = next((p for p in self._engine.patterns if p.key == event.character), None)
+        if pattern is not None:
+            event.stop()
+            await self.action_open_pattern(pattern.name)
+        elif self.tab is not None and self.tab.controls.press_letter(event.character):
+            event.stop()
+            if self.focused is self.tab.controls:
+                self.reveal_controls()
+
+    def on_control_panel_ordered(self, event: ControlPanel.Ordered) -> None:
+        event.stop()
+        self.order(event.command)
+
+    def on_control_panel_refused(self, event: ControlPanel.Refused) -> None:
+        event.stop()
+        self.notify_line(event.reason)
+
+    def on_control_panel_left(self) -> None:
+        self.action_diagram()
+
+    def on_pattern_tab_changed(self) -> None:
+        self.wake()
+
+    def on_scrub_bar_scrubbed(self, event: ScrubBar.Scrubbed) -> None:
+        if self.tab is not None:
+            self.tab.playback.seek(event.fraction * self.tab.playback.live_s)
+            self.wake()

@@ -1,0 +1,73 @@
+"""From a selected fact to the bytes behind it: which message or packet it belongs to, and what the wire pane shows of it."""
+
+from engines.lab.dissection import Part, Side
+from engines.lab.facts import (
+    Fact,
+    MessageEnded,
+    MessageStarted,
+    PacketDelivered,
+    PacketDropped,
+    PacketHeld,
+    PacketReleased,
+    PacketSent,
+)
+from engines.lab.trace import Trace
+from tui.engine import Engine
+from tui.index import TraceIndex
+from tui.panels.wire import WireFacts
+
+_POINTS_BACK: dict[type[Fact], str] = {
+    MessageEnded: "message",
+    PacketDelivered: "packet",
+    PacketDropped: "packet",
+    PacketHeld: "packet",
+    PacketReleased: "packet",
+}
+
+
+def bytes_behind(trace: Trace, fact_id: int) -> int | None:
+    """The MessageStarted or PacketSent that fact `fact_id` is about; None when no bytes are behind it."""
+    fact = trace[fact_id].fact
+    field = _POINTS_BACK.get(type(fact))
+    if field is not None:
+        return int(getattr(fact, field))
+    return fact_id if isinstance(fact, MessageStarted | PacketSent) else None
+
+
+def wire_facts(engine: Engine, index: TraceIndex, fact_id: int, time_s: float) -> WireFacts:
+    """What the wire pane shows of MessageStarted or PacketSent `fact_id`, as far as it had been sent by `time_s`."""
+    fact = index.trace[fact_id].fact
+    if isinstance(fact, MessageStarted):
+        return _message(engine, index, fact_id, fact, time_s)
+    assert isinstance(fact, PacketSent)
+    kind = fact.kind.name.replace("_", "-").lower()
+    again = f", transmission {fact.attempt}" if fact.attempt > 1 else ""
+    return WireFacts(
+        title=f"{kind} packet of c{fact.flow}, {fact.sender} to {fact.receiver}{again}",
+        data=fact.payload,
+        start=fact.offset,
+        parts=(Part(fact.offset, fact.offset + len(fact.payload), "payload"),) if fact.payload else (),
+    )
+
+
+def _message(engine: Engine, index: TraceIndex, fact_id: int, fact: MessageStarted, time_s: float) -> WireFacts:
+    stream = index.stream(fact.flow, fact.sender, time_s)
+    ended = index.end_of(fact_id, time_s)
+    end = min(ended.end, len(stream)) if ended is not None else len(stream)
+    opening = index.opening_of(fact.flow)
+    stream_name = f" stream {fact.stream}" if fact.stream else ""
+    title = f"{fact.label}   c{fact.flow}{stream_name}, {fact.sender} to {fact.receiver}"
+    data = stream[fact.offset : end]
+    if opening is None:
+        return WireFacts(title, data, fact.offset, (), ended.boundary if ended else "")
+    side = Side.CLIENT if fact.sender == opening.client else Side.SERVER
+    return WireFacts(
+        title=title,
+        data=data,
+        start=fact.offset,
+        parts=tuple(engine.parts(opening.protocol, side, stream, fact.offset, end)),
+        boundary=ended.boundary if ended is not None else "not over yet",
+        equivalent=(engine.equivalent(opening.protocol, data, opening.server, opening.port) or "")
+        if side is Side.CLIENT
+        else "",
+    )
