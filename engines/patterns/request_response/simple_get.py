@@ -169,8 +169,8 @@ LESSON = Lesson(
              " can use it.", {"label": "use "}),
         Beat(MessageStarted, "The request is complete with its empty line. Whether it came in one segment, in forty, or"
              " together with another is of no importance: the boundary is the protocol's job.", {"role": "request"}),
-        Beat(ConnectionClosed, "The server closes an idle connection to have its memory back. The next request will pay for"
-             " a new one.", {"host": "server"}),
+        Beat(ConnectionClosed, "The server closes the connection. Whoever asks next will have to pay for a new one.",
+             {"host": "server"}),
     ),
     try_next=(
         "Close the connection after each request, and compare the delay: every request now pays two round trips.",
