@@ -147,7 +147,8 @@ class Lab:
         name = machine.spec.name
         try:
             with scope:
-                await machine.spec.program(machine.host)
+                if not scope.cancel_called:  # killed before it could begin
+                    await machine.spec.program(machine.host)
         except Exception as error:
             if scope.cancel_called or self._recorder.sealed:
                 return  # it was on its way out: its streams were closed under its hands
@@ -155,7 +156,7 @@ class Lab:
             self._recorder.record(RunFailed(name, Text(reason)))
             raise ProgramError(f"{name} failed: {reason}") from error
         self._running -= 1
-        if not scope.cancelled_caught and machine.scope is scope:
+        if machine.scope is scope:
             machine.scope = None
             machine.kernel.close_all()
             self._recorder.record(HostFinished(name))

@@ -33,8 +33,12 @@ def test_time_goes_to_each_deadline_exactly(deadlines: list[float], pace: float)
     real = RealTime()
     clock = PacedClock(pace=pace, real_time=real)
     clock.start_clock()
+    before = 0.0
     for deadline in sorted(deadlines):
-        assert wait_and_ask(clock, real, deadline) == deadline
+        first = wait_and_ask(clock, real, deadline)
+        assert first in (before, deadline)  # real time, being a float too, may fall a hair short: trio asks again
+        before = wait_and_ask(clock, real, deadline)
+        assert before == deadline
 
 
 def test_a_wake_up_from_outside_does_not_move_time() -> None:

@@ -191,3 +191,9 @@ def test_closing_twice_or_before_the_start_is_harmless() -> None:
     session = started()
     session.close()
     session.close()
+
+
+def test_a_program_killed_in_the_instant_of_its_start_never_begins() -> None:
+    commands = [TimedCommand(2.0, parse_command("restart server"))] * 3
+    session = run_headless(ECHO, commands=commands, until_s=10)
+    assert session.status.state is SessionState.ENDED, session.status.message
