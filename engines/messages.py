@@ -26,8 +26,9 @@ from engines.lab.facts import (
     PacketReleased,
     PacketSent,
     Role,
-)
+)  # fmt: skip
 from engines.lab.trace import Trace
+from engines.streams import Direction
 
 NONE = -1
 HEAD_LIMIT_BYTES = 16_384
@@ -72,35 +73,20 @@ class ArrowState:
     reason: str = ""
     blocked: bool = False
 
-    @property
-    def moving(self) -> bool:
-        return self.phase is Phase.IN_FLIGHT
 
+class _Talk(Direction):
+    """A direction of a connection and the messages in it that are not over."""
 
-class _Direction:
-    """One direction of one connection: what was sent, what can be read at the other end, and what is still open."""
+    __slots__ = ("arrows", "awaiting", "dissected", "open", "pending", "starts")
 
-    __slots__ = (
-        "arrows", "awaiting", "dissected", "holes", "open", "packets", "pending",
-        "readable", "readable_facts", "readable_offsets", "starts",
-    )  # fmt: skip
-
-    def __init__(self, dissected: bool) -> None:
+    def __init__(self, trace: Trace, dissected: bool) -> None:
+        super().__init__(trace)
         self.dissected = dissected
-        self.packets = array("i")  # first transmissions, so in the order of their offsets
         self.arrows = array("i")
         self.starts = array("q")
-        self.readable = 0
-        self.readable_facts = array("i")  # deliveries after which more could be read, and how much
-        self.readable_offsets = array("q")
-        self.holes: dict[int, int] = {}  # arrived behind a hole: start -> end
-        self.open: dict[int, int] = {}  # message fact -> arrow, head sent and end not
+        self.open: dict[int, int] = {}  # message fact -> arrow: head sent and end not
         self.pending = NONE  # the arrow of bytes that are not yet known to be a message
         self.awaiting: deque[int] = deque()  # arrows wholly sent and not wholly readable
-
-    def readable_at(self, limit: int) -> int:
-        i = bisect_left(self.readable_facts, limit)
-        return self.readable_offsets[i - 1] if i else 0
 
 
 class MessageIndex:
@@ -126,7 +112,7 @@ class MessageIndex:
         self._detours: dict[int, list[int]] = {}  # PacketSent -> its PacketHeld and PacketReleased
         self._doomed: dict[int, float] = {}  # PacketSent without an arrival -> how long it seems to travel
         self._transit: dict[tuple[int, int], float] = {}
-        self._directions: dict[tuple[int, int], _Direction] = {}
+        self._directions: dict[tuple[int, int], _Talk] = {}
         self._protocols: dict[int, bool] = {}
         self._handlers = {
             ConnectionOpening.code: self._opening,
@@ -159,10 +145,10 @@ class MessageIndex:
     def _opening(self, i: int) -> None:
         self._protocols[self.trace.a[i]] = bool(self.trace.names[self.trace.e[i]])
 
-    def _direction(self, flow: int, sender: int) -> _Direction:
+    def _direction(self, flow: int, sender: int) -> _Talk:
         found = self._directions.get((flow, sender))
         if found is None:
-            found = self._directions[flow, sender] = _Direction(self._protocols.get(flow, False))
+            found = self._directions[flow, sender] = _Talk(self.trace, self._protocols.get(flow, False))
         return found
 
     def _add(self, kind: ArrowKind, fact: int, packet: int, start: int, end: int, parent: int = NONE) -> int:
@@ -235,18 +221,9 @@ class MessageIndex:
             return
         direction = self._direction(trace.a[packet], trace.b[packet])
         start = trace.e[packet]
-        end = start + trace.payload_size[packet]
-        holes = direction.holes
-        holes[start] = max(end, holes.get(start, 0))
-        before = readable = direction.readable
-        while holes and (lowest := min(holes)) <= readable:
-            readable = max(readable, holes.pop(lowest))
-        if readable > before:
-            direction.readable = readable
-            direction.readable_facts.append(i)
-            direction.readable_offsets.append(readable)
+        if direction.arrived(start, start + trace.payload_size[packet], i):
             waiting = direction.awaiting
-            while waiting and self.end[waiting[0]] <= readable:
+            while waiting and self.end[waiting[0]] <= direction.readable:
                 self.completed[waiting.popleft()] = i
         if self.kind[self.owners[n]] == ArrowKind.RETRANSMISSION:
             self.completed[self.owners[n]] = i
@@ -278,7 +255,7 @@ class MessageIndex:
         if pending != NONE and self.start[pending] >= offset:
             arrow = pending
         else:
-            packet = self._first_packet(direction, offset)
+            packet = direction.packet_at(offset)
             if packet == NONE:
                 return
             arrow = self._add(ArrowKind.BYTES, i, packet, offset, NONE)
@@ -307,11 +284,6 @@ class MessageIndex:
             self.completed[arrow] = i
         else:
             direction.awaiting.append(arrow)
-
-    def _first_packet(self, direction: _Direction, offset: int) -> int:
-        """The packet in which the byte at `offset` left, or NONE if nothing was sent."""
-        n = bisect_right(direction.packets, offset, key=self.trace.e.__getitem__)
-        return direction.packets[max(0, n - 1)] if len(direction.packets) else NONE
 
     def _arrow_at(self, flow: int, sender: int, offset: int) -> int:
         direction = self._direction(flow, sender)
@@ -399,18 +371,13 @@ class MessageIndex:
 
     def sent_bytes(self, arrow: int, limit: int) -> int:
         """How many of the arrow's bytes had left their sender."""
-        direction = self._of(arrow)
-        n = bisect_left(direction.packets, limit)
-        if not n:
-            return 0
-        last = direction.packets[n - 1]
-        return self._clip(arrow, self.trace.e[last] + self.trace.payload_size[last])
+        return self._clip(arrow, self._of(arrow).sent_at(limit))
 
     def delivered_bytes(self, arrow: int, limit: int) -> int:
         """How many of the arrow's bytes the receiver could read."""
         return self._clip(arrow, self._of(arrow).readable_at(limit))
 
-    def _of(self, arrow: int) -> _Direction:
+    def _of(self, arrow: int) -> _Talk:
         packet = self.packet[arrow]
         return self._direction(self.trace.a[packet], self.trace.b[packet])
 
@@ -478,8 +445,7 @@ class MessageIndex:
         trace = self.trace
         kind = trace.kind[fact]
         if kind == MessageStarted.code:
-            cause = trace.cause[fact]
-            return self._started_by(fact, cause)
+            return self._started_by(fact, trace.cause[fact])
         if kind == MessageEnded.code:
             message = trace.a[fact]
             started = 0 <= message < fact and trace.kind[message] == MessageStarted.code
@@ -498,11 +464,11 @@ class MessageIndex:
 
     def stream_bytes(self, flow: int, sender: str, upto_fact: int | None = None) -> bytes:
         """All that `sender` had sent on that connection before fact `upto_fact` (default: so far), each byte once."""
-        direction = self._direction(flow, self.trace.name_id(sender))
-        packets = (
-            direction.packets if upto_fact is None else direction.packets[: bisect_left(direction.packets, upto_fact)]
-        )
-        return b"".join(map(self.trace.payload, packets))
+        direction = self._directions.get((flow, self.trace.name_id(sender)))
+        if direction is None:
+            return b""
+        limit = self.consumed if upto_fact is None else upto_fact
+        return direction.bytes_between(0, direction.sent_at(limit))
 
     def message_range(self, arrow: int, limit: int | None = None) -> tuple[int, int]:
         """Where its bytes begin and end in their direction of the connection, as far as they have been sent."""
@@ -520,16 +486,7 @@ class MessageIndex:
         arrow = self.source(arrow)
         if self.kind[arrow] != ArrowKind.BYTES:
             return self.trace.payload(self.packet[arrow])
-        start, end = self.message_range(arrow, limit)
-        direction = self._of(arrow)
-        first = max(0, bisect_right(direction.packets, start, key=self.trace.e.__getitem__) - 1)
-        pieces = []
-        for packet in direction.packets[first:]:
-            if self.trace.e[packet] >= end:
-                break
-            pieces.append(self.trace.payload(packet))
-        base = self.trace.e[direction.packets[first]] if len(direction.packets) else 0
-        return b"".join(pieces)[start - base : end - base]
+        return self._of(arrow).bytes_between(*self.message_range(arrow, limit))
 
 
 def _along(fraction: float, since: float, arrives: float, t: float) -> float:

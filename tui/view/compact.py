@@ -108,12 +108,12 @@ def draw_sketch(scene: Scene, canvas: Canvas, sketch: Sketch) -> None:
     draw_mark_at(scene, canvas, Mark(sketch.sender, scene.glyphs.head, words, sketch.style))
 
 
-def draw_mark_at(scene: Scene, canvas: Canvas, mark: Mark, leftward: bool = True) -> None:
-    """Draw a mark on its host's lifeline; `leftward`: its words may stand on the left."""
+def draw_mark_at(scene: Scene, canvas: Canvas, mark: Mark) -> None:
+    """Draw a mark on its host's lifeline."""
     host = scene.lifelines.place(mark.host)
     if host >= 0:
         last = host == scene.layout.count - 1
-        draw_mark(canvas, scene.layout.x(host), mark, scene.layout.pitch, last, leftward)
+        draw_mark(canvas, scene.layout.x(host), mark, scene.layout.pitch, last)
 
 
 def paint_beyond(scene: Scene, row: int, first: bool) -> Line:

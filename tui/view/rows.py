@@ -19,12 +19,47 @@ _ALWAYS = frozenset(
     for fact in (
         f.RunEnded, f.RunFailed, f.CommandApplied, f.HostCrashed, f.HostFinished, f.StateChanged, f.WorkStarted,
         f.WorkFinished, f.WaitStarted, f.WaitEnded, f.TimedOut, f.Noted, f.ConnectionRefused, f.ConnectionReset,
-        f.PoolCreated, f.PoolResized, f.PoolQueued, f.PoolAssigned, f.PoolLeft, f.PoolEvicted,
+        f.PoolCreated, f.PoolResized, f.PoolEvicted,
     )
 )  # fmt: skip
 _PACKETS = frozenset((f.PacketSent.code, f.ConnectionOpened.code, f.ConnectionClosed.code))
+_POOL = frozenset(
+    fact.code for fact in (f.PoolCreated, f.PoolResized, f.PoolQueued, f.PoolAssigned, f.PoolLeft, f.PoolEvicted)
+)
 _UNLESS_ORDERED = frozenset((f.KnobTurned.code, f.LinkChanged.code))
 """Facts that a command has just announced in its own row; without one they get a row."""
+
+
+class _Pools:
+    """Which decisions of a pool are worth a row among messages: those that made somebody wait or go away with nothing."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self._sizes: dict[int, int] = {}
+        self._using: dict[int, set[int]] = {}
+        self._queued: set[tuple[int, int]] = set()
+
+    def noteworthy(self, i: int) -> bool:
+        """Take a fact about a pool and say whether it is."""
+        trace, kind = self.trace, self.trace.kind[i]
+        pool, ticket = trace.a[i], trace.c[i]
+        using = self._using.setdefault(pool, set())
+        if kind in (f.PoolCreated.code, f.PoolResized.code):
+            self._sizes[pool] = ticket  # the same column: the size
+        elif kind == f.PoolQueued.code:
+            if len(using) >= self._sizes.get(pool, 0):
+                self._queued.add((pool, ticket))
+                return True
+        elif kind == f.PoolAssigned.code:
+            using.add(ticket)
+            if (pool, ticket) in self._queued:
+                self._queued.discard((pool, ticket))
+                return True
+        elif kind == f.PoolLeft.code:
+            using.discard(ticket)
+            self._queued.discard((pool, ticket))
+            return trace.names[trace.d[i]] != "returned"
+        return False
 
 
 class RowIndex:
@@ -34,6 +69,7 @@ class RowIndex:
         self.trace = trace
         self.messages = messages
         self.facts: dict[Detail, array[int]] = {"messages": array("i"), "packets": array("i")}
+        self._pools = _Pools(trace)
         self._arrow = 0
 
     def consume(self, first: int, stop: int) -> None:
@@ -42,6 +78,7 @@ class RowIndex:
         arrows, kinds, b, time = self.messages.fact, self.trace.kind, self.trace.b, self.trace.time
         for i in range(first, stop):
             kind = kinds[i]
+            waited = kind in _POOL and self._pools.noteworthy(i)
             while self._arrow < len(arrows) and arrows[self._arrow] < i:
                 self._arrow += 1
             if self._arrow < len(arrows) and arrows[self._arrow] == i:
@@ -53,6 +90,10 @@ class RowIndex:
             ):
                 messages.append(i)
                 packets.append(i)
+            elif kind in _POOL:
+                packets.append(i)
+                if waited:
+                    messages.append(i)
             if kind in _PACKETS:
                 packets.append(i)
 

@@ -3,8 +3,9 @@
 from bisect import bisect_left
 from dataclasses import dataclass, replace
 
+from engines.lab.facts import MessageStarted, PacketDropped, PacketSent
 from engines.messages import ArrowState, Phase
-from tui.view.compact import Scene, draw_mark_at, draw_sketch, format_time, paint_beyond
+from tui.view.compact import Scene, draw_sketch, format_time, paint_beyond
 from tui.view.lines import Canvas, Line, fit
 from tui.view.strokes import draw_lane, draw_rule_words_last
 from tui.view.words import Mark, Sketch, mark_of, sketch_arrow, sketch_packet
@@ -12,9 +13,11 @@ from tui.view.words import Mark, Sketch, mark_of, sketch_arrow, sketch_packet
 PACKETS_A_ROW = 12
 """How many packets of one row are looked at; a row that stands for more says how many it does not show."""
 
-MARKS_A_ROW = 6
+FACTS_A_ROW = 6
 _TIME_EVERY_ROWS = 5
 _FAR = 1e15
+_NEARLY = 0.15
+_LEAST_WORDS = 6
 
 
 def row_at(time_s: float, row_s: float) -> int:
@@ -65,9 +68,9 @@ def paint_rows(scene: Scene, top: int, height: int, row_s: float) -> list[Line]:
     bounds = [first_fact(scene, row, row_s) for row in range(top, stop + 1)]
     canvases = [scene.canvas() for _ in range(top, stop)]
     hidden = [0] * len(canvases)
-    rules: list[list[Mark]] = [[] for _ in canvases]
+    marks = [_row_marks(scene, bounds[i], bounds[i + 1]) for i in range(len(canvases))]
     for i, canvas in enumerate(canvases):
-        _draw_row_marks(scene, canvas, bounds[i], bounds[i + 1], rules[i])
+        _draw_ground(scene, canvas, bounds[i], bounds[i + 1], marks[i])
     levels: dict[int, list[_Path]] = {}
     for path in _paths(scene, bounds, hidden, row_s):
         if path.level:
@@ -79,8 +82,7 @@ def paint_rows(scene: Scene, top: int, height: int, row_s: float) -> list[Line]:
             hidden[row - top] += _draw_levels(scene, canvases[row - top], paths)
     lines = []
     for i, canvas in enumerate(canvases):
-        for rule in rules[i][:1]:
-            draw_rule_words_last(canvas, rule)
+        hidden[i] += _draw_row_marks(scene, canvas, marks[i])
         if hidden[i]:
             words = f" +{hidden[i]} more"
             canvas.put(canvas.right - len(words), words, "dim")
@@ -90,28 +92,54 @@ def paint_rows(scene: Scene, top: int, height: int, row_s: float) -> list[Line]:
     return lines + [paint_beyond(scene, row, False) for row in range(stop, top + height)]
 
 
-def _draw_row_marks(scene: Scene, canvas: Canvas, first: int, stop: int, rules: list[Mark]) -> None:
-    """Lifelines, bars and marks of one row, which holds facts `first` to `stop` - 1."""
+def _row_facts(scene: Scene, first: int, stop: int) -> list[int]:
+    """The facts worth a row among facts `first` to `stop` - 1: the first few of them."""
     rows = scene.rows.facts[scene.detail]
     low, high = bisect_left(rows, first), bisect_left(rows, stop)
-    marks: list[Mark] = []
-    for fact in rows[low : min(high, low + MARKS_A_ROW)]:
+    return list(rows[low : min(high, low + FACTS_A_ROW)])
+
+
+def _row_marks(scene: Scene, first: int, stop: int) -> dict[int, Mark]:
+    """The marks of a row that holds these facts, by host (-1: across all of them); several at one host become one."""
+    marks: dict[int, Mark] = {}
+    for fact in _row_facts(scene, first, stop):
         mark = mark_of(scene.trace, scene.lifelines.spans, fact, scene.t, scene.limit, scene.glyphs)
         if mark is not None:
-            (rules if mark.host < 0 else marks).append(mark)
-    for rule in rules[:1]:
+            other = marks.get(mark.host)
+            marks[mark.host] = mark if other is None else replace(mark, text=f"{other.text}, {mark.text}")
+    return marks
+
+
+def _draw_ground(scene: Scene, canvas: Canvas, first: int, stop: int, marks: dict[int, Mark]) -> None:
+    """What everything else is drawn upon: a ruled line, the lifelines, the bars."""
+    rule = marks.get(-1)
+    if rule is not None:
         canvas.put(canvas.left, scene.glyphs.rule * canvas.width, rule.style)
     for host in scene.visible():
         busy = scene.lifelines.busy_within(host, first, stop - 1)
         lane = busy or scene.lifelines.lane(host, stop - 1)
-        if lane.present or not rules:
+        if lane.present or rule is None:
             draw_lane(canvas, scene.layout.x(host), lane, scene.glyphs)
-    merged: dict[int, Mark] = {}
-    for mark in marks:
-        other = merged.get(mark.host)
-        merged[mark.host] = mark if other is None else replace(mark, text=f"{other.text}, {mark.text}")
-    for mark in merged.values():
-        draw_mark_at(scene, canvas, mark, leftward=False)
+
+
+def _draw_row_marks(scene: Scene, canvas: Canvas, marks: dict[int, Mark]) -> int:
+    """The marks of a row, their words where the arrows left room; returns how many have no room for words."""
+    wordless = 0
+    for name, mark in marks.items():
+        host = scene.lifelines.place(name)
+        if name < 0:
+            draw_rule_words_last(canvas, mark)
+        elif host >= 0:
+            x = scene.layout.x(host)
+            canvas.put(x, mark.bar or mark.glyph, mark.style)
+            stop = canvas.right if host == scene.layout.count - 1 else x + scene.layout.pitch
+            start = next((at for at in range(x + 2, stop) if canvas.get(at) == canvas.get(at - 1) == " "), stop)
+            end = next((at for at in range(start, stop) if canvas.get(at) != " "), stop)
+            if end - start >= min(len(mark.text), _LEAST_WORDS):
+                canvas.put(start, fit(mark.text, end - start), mark.style)
+            else:
+                wordless += canvas.left <= x < canvas.right
+    return wordless
 
 
 def _paths(scene: Scene, bounds: list[int], hidden: list[int], row_s: float) -> list[_Path]:
@@ -137,21 +165,26 @@ def _path(scene: Scene, packet: int, row_s: float) -> _Path | None:
     """The way of one packet; None for those in the middle of a message, which only the detail "packets" shows."""
     trace, messages = scene.trace, scene.messages
     state = messages.packet_state_at(packet, scene.t, scene.limit)
-    if scene.detail == "messages" and state.phase is not Phase.LOST and not _is_edge(scene, packet):
+    if scene.detail == "messages" and state.phase is not Phase.LOST and not _is_edge(scene, packet, row_s):
         return None
     way, _ = messages.way(packet, scene.limit)
     start = row_at(trace.time[packet], row_s)
     # What arrives just as a row begins is drawn to its end in the row before.
-    arrival = max(start, int(min(way[-1][0] / row_s, _FAR) - 1e-9))
-    moving = state.phase in (Phase.HELD, Phase.IN_FLIGHT)
-    return _Path(packet, state, way, start, row_at(scene.t, row_s) if moving else arrival, arrival)
+    arrival = max(start, int(min(way[-1][0] / row_s, _FAR) - _NEARLY))
+    now = row_at(scene.t, row_s)
+    last = now if state.phase is Phase.HELD else min(now, arrival) if state.phase is Phase.IN_FLIGHT else arrival
+    return _Path(packet, state, way, start, last, arrival)
 
 
-def _is_edge(scene: Scene, packet: int) -> bool:
-    """Whether the packet is the first or the last of its arrow."""
+def _is_edge(scene: Scene, packet: int, row_s: float) -> bool:
+    """Whether the packet is the first of its arrow, or the last and not sent in the same row."""
     messages = scene.messages
     arrow = messages.arrow_of_fact(packet)
-    return arrow is not None and (messages.packet[arrow] == packet or _is_last(scene, arrow, packet))
+    if arrow is None or messages.packet[arrow] == packet:
+        return arrow is not None
+    return _is_last(scene, arrow, packet) and row_at(scene.trace.time[packet], row_s) > row_at(
+        messages.first_sent_s(arrow), row_s
+    )
 
 
 def _is_last(scene: Scene, arrow: int, packet: int) -> bool:
@@ -200,7 +233,7 @@ def _draw_slant(scene: Scene, canvases: list[Canvas], top: int, path: _Path, row
     n = abs(stop - start) - 1
     phase = sketch.state.phase
     end_cell = n - 1 if phase is Phase.DELIVERED else min(n - 1, int(sketch.state.fraction * n))
-    words_row, words_cell, words = _place_words(path, sketch, n, row_s)
+    words_row, words_cell, words = _place_words(scene, path, sketch, n, row_s)
     for row in range(max(path.start_row, top), min(path.last_row, top + len(canvases) - 1) + 1):
         canvas = canvases[row - top]
         first = min(end_cell, int(path.fraction(row, row_s) * n)) if row > path.start_row else 0
@@ -233,14 +266,16 @@ def _tip(phase: Phase, step: int, scene: Scene) -> str:
     return {Phase.LOST: glyphs.lost, Phase.HELD: glyphs.held}.get(phase, glyphs.head)
 
 
-def _place_words(path: _Path, sketch: Sketch, n: int, row_s: float) -> tuple[int, int, str]:
+def _place_words(scene: Scene, path: _Path, sketch: Sketch, n: int, row_s: float) -> tuple[int, int, str]:
     """Where a slanted arrow's words go: the row, the cell from the tail, the text. It depends on the way alone, so the
     words stay where they are while the head moves."""
     arrival = path.arrival_row
     text = f" {sketch.words} {sketch.tags[-1]} "
     row = path.start_row
+    if arrival - row > 1 and _is_crowded(scene, row, row_s):
+        row += 1
     first_end = min(n - 1, int(path.fraction(row + 1, row_s) * n))
-    if first_end >= len(text) + 2:
+    if row == path.start_row and first_end >= len(text) + 2:
         return row, (first_end - len(text)) // 2 + 1, text
     behind = n - first_end - 2
     if behind >= len(text) or arrival == row:
@@ -250,3 +285,10 @@ def _place_words(path: _Path, sketch: Sketch, n: int, row_s: float) -> tuple[int
         text = fit(text, last_start)
         return arrival, last_start - len(text), text
     return row, first_end + 1, fit(text, max(0, behind))
+
+
+def _is_crowded(scene: Scene, row: int, row_s: float) -> bool:
+    """Whether marks have their words in that row."""
+    first, stop = first_fact(scene, row, row_s), first_fact(scene, row + 1, row_s)
+    arrows = (PacketSent.code, MessageStarted.code, PacketDropped.code)
+    return any(scene.trace.kind[fact] not in arrows for fact in _row_facts(scene, first, stop))

@@ -106,16 +106,15 @@ def _draw_words(
         canvas.put(start, text[start - x : stop - x], sketch.style)
 
 
-def draw_mark(canvas: Canvas, x: int, mark: Mark, gap: int, last: bool, leftward: bool) -> None:
-    """A mark on the lifeline at `x` with its words beside it: to the right, or (if `leftward` is allowed) to the left where
-    there is more room.
+def draw_mark(canvas: Canvas, x: int, mark: Mark, gap: int, last: bool) -> None:
+    """A mark on the lifeline at `x` with its words beside it: to the right, or to the left where there is more room.
 
     `gap` is the number of cells to the next lifeline on either side; `last`: there is none on the right.
     """
     canvas.put(x, mark.bar or mark.glyph, mark.style)
     words = mark.text
     right = max(0, canvas.right - (x + 2)) if last else min(gap - 3, max(0, canvas.right - (x + 2)))
-    if leftward and right < len(words) <= gap - 3 and x - gap >= 0:
+    if right < len(words) <= gap - 3 and x - gap >= 0:
         canvas.put(x - 1 - len(words), words, mark.style)
     else:
         canvas.put(x + 2, fit(words, max(0, canvas.right - (x + 2))), mark.style)
