@@ -37,7 +37,7 @@ def test_no_file_has_outgrown_its_concept() -> None:
 def test_the_engines_run_without_the_terminal() -> None:
     program = (
         "import sys; import engines.patterns.registry, engines.lab.session, engines.metrics, engines.story;"
-        "print([m for m in ('textual', 'tui', 'asyncio') if m in sys.modules])"
+        "print([m for m in ('textual', 'tui') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
