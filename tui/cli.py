@@ -217,6 +217,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except click.Abort:
         return _INTERRUPTED
+    except OSError as error:  # a full disk behind stdout; a closed pipe is click's, and quiet
+        click.echo(f"commtui: cannot write the output: {error.strerror}", err=True)
+        return 1
     return status if isinstance(status, int) else 0
 
 

@@ -86,7 +86,7 @@ def run(request: Request) -> int:
             with open(request.trace_path, "wb") as file:
                 write_trace(trace, file)
         except OSError as error:
-            raise click.UsageError(f"cannot write {request.trace_path}: {error.strerror}") from None
+            raise click.ClickException(f"cannot write {request.trace_path}: {error.strerror}") from None
     failed = status.state is SessionState.FAILED
     ended = bool(status.message) or failed
     result = Run(
