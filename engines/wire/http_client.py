@@ -1,7 +1,7 @@
 """httpx on a host: ordinary `httpx.AsyncClient`s whose bytes, pool and time limits belong to the lab."""
 
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 
@@ -77,20 +77,23 @@ class _PoolTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         assert isinstance(request.stream, httpx.AsyncByteStream)
-        inner = httpcore.Request(
-            method=request.method,
-            url=httpcore.URL(
-                scheme=request.url.raw_scheme,
-                host=request.url.raw_host,
-                port=request.url.port,
-                target=request.url.raw_path,
-            ),
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions={**request.extensions, "timeout": self._time_limits(request)},
+        url = httpcore.URL(
+            scheme=request.url.raw_scheme,
+            host=request.url.raw_host,
+            port=request.url.port,
+            target=request.url.raw_path,
         )
+        limits = self._time_limits(request)
         with _translated_errors(request):
-            response = await self._pool.handle_async_request(inner)
+            async with _closing(aiter(request.stream)) as body:
+                inner = httpcore.Request(
+                    method=request.method,
+                    url=url,
+                    headers=request.headers.raw,
+                    content=body,
+                    extensions={**request.extensions, "timeout": limits},
+                )
+                response = await self._pool.handle_async_request(inner)
         assert not isinstance(response.stream, bytes)
         return httpx.Response(
             status_code=response.status,
@@ -121,6 +124,16 @@ class _PoolTransport(httpx.AsyncBaseTransport):
         traceback: TracebackType | None = None,
     ) -> None:
         await self.aclose()
+
+
+@asynccontextmanager
+async def _closing(body: AsyncIterator[bytes]) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Close a body that was not sent to its end. httpcore leaves that to the garbage collector, which comes when it likes."""
+    try:
+        yield body
+    finally:
+        if isinstance(body, AsyncGenerator):
+            await body.aclose()
 
 
 class _BodyStream(httpx.AsyncByteStream):

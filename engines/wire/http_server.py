@@ -12,6 +12,7 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
+from starlette.requests import ClientDisconnect
 
 from engines.lab.host import Host
 from engines.lab.tcp import Endpoint
@@ -28,7 +29,8 @@ async def serve_http(
     """Serve an ASGI application on `port` until cancelled.
 
     `keep_alive_s` is asked at each new connection how long that may idle. An exception in the application, which a web server
-    would log and answer with 500, ends the program: in a laboratory a bug must not look like a lesson.
+    would log and answer with 500, ends the program: in a laboratory a bug must not look like a lesson. A ClientDisconnect that
+    the application lets through is no bug, and ends only the request.
     Raises OSError when the port is in use.
     """
     failures: list[Exception] = []
@@ -37,6 +39,8 @@ async def serve_http(
     async def watched(scope: Any, receive: Any, send: Any) -> None:
         try:
             await app(scope, receive, send)
+        except ClientDisconnect:
+            return  # the client left in the middle of its request: there is nobody to answer
         except Exception as error:
             failures.append(error)
             nursery.cancel_scope.cancel()

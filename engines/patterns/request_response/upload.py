@@ -1,7 +1,8 @@
 """Uploading an image whole, in chunks, or resumably: what an interruption costs each of them."""
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from hashlib import sha256
 
 import httpx
@@ -73,7 +74,8 @@ async def upload_whole(host: Host, http: httpx.AsyncClient, image: bytes, journe
     headers = {"Content-Length": str(len(image)), "Content-Type": "image/png"}
 
     async def attempt() -> None:
-        response = await http.post("/images", content=journey.pieces(image, WRITE_SIZE), headers=headers)
+        async with aclosing(journey.pieces(image, WRITE_SIZE)) as pieces:
+            response = await http.post("/images", content=pieces, headers=headers)
         response.raise_for_status()
 
     await until_done(host, attempt)
@@ -83,8 +85,8 @@ async def upload_chunked(host: Host, http: httpx.AsyncClient, image: bytes, jour
     """No length in the head: each chunk brings its own. Good for a body that is still being made; no help after a break."""
 
     async def attempt() -> None:
-        pieces = journey.pieces(image, int(host.knobs.number("piece-size")))
-        response = await http.post("/images", content=pieces, headers={"Content-Type": "image/png"})
+        async with aclosing(journey.pieces(image, int(host.knobs.number("piece-size")))) as chunks:
+            response = await http.post("/images", content=chunks, headers={"Content-Type": "image/png"})
         response.raise_for_status()
 
     await until_done(host, attempt)
@@ -104,7 +106,8 @@ async def upload_resumable(host: Host, http: httpx.AsyncClient, image: bytes, jo
             url = await tus.create(http, len(image))
         while sent < len(image):
             piece = image[sent : sent + int(host.knobs.number("piece-size"))]
-            sent = await tus.send(http, url, sent, len(piece), journey.pieces(piece, WRITE_SIZE))
+            async with aclosing(journey.pieces(piece, WRITE_SIZE)) as body:
+                sent = await tus.send(http, url, sent, len(piece), body)
 
     await until_done(host, attempt)
 
@@ -125,7 +128,7 @@ class Journey:
     def __init__(self, breaks_after: float) -> None:
         self._left = breaks_after
 
-    async def pieces(self, data: bytes, size: int) -> AsyncIterator[bytes]:
+    async def pieces(self, data: bytes, size: int) -> AsyncGenerator[bytes, None]:
         """`data` in pieces of `size` bytes."""
         for start in range(0, len(data), size):
             piece = data[start : start + size]
