@@ -169,6 +169,20 @@ def test_a_message_that_lasts_until_the_close_is_whole_when_the_fin_arrives() ->
     assert numbers.value("payload", END) == 5
 
 
+def test_a_response_to_a_client_that_has_closed_is_no_response() -> None:
+    script = Script().begin()
+    script.connect(0.0)
+    request = script.send(0.0, "client", REQUEST)
+    script.end(0.0, script.start(0.0, "client", Role.REQUEST, "GET /hello", 0, request), len(REQUEST))
+    script.arrive(0.1, request)
+    script.trace.record(ConnectionClosed(1, "client"), 0.2)
+    packet = script.send(0.3, "server", RESPONSE)
+    script.end(0.3, script.start(0.3, "server", Role.RESPONSE, "200 OK", 0, packet), len(RESPONSE))
+    script.arrive(0.4, packet)
+    numbers = Numbers(script.trace)
+    assert (numbers.value("responses", END), numbers.value("delay", END)) == (0, None)
+
+
 def test_a_response_cut_short_has_no_delay() -> None:
     script = Script().begin()
     script.connect(0.0)

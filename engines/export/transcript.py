@@ -77,6 +77,8 @@ class _Reading:
             self._arrived.extend(self._streams.packet_delivered(self.trace, self.fact_id))
         elif isinstance(fact, f.MessageEnded):
             self._expect(fact)
+        elif isinstance(fact, f.ConnectionClosed | f.ConnectionReset):
+            self._streams.end_closed(self.trace, self.fact_id)
         line = _LINES[type(fact)](fact, self)
         if line is not None:
             yield line
@@ -89,6 +91,10 @@ class _Reading:
 
     def since_s(self, fact_id: int) -> str:
         return format_seconds(self.trace.time[self.fact_id] - self.trace.time[fact_id])
+
+    def too_late(self) -> bool:
+        """Whether the packet that arrives now finds the connection closed."""
+        return self._streams.too_late(self.trace, self.fact_id)
 
     def _expect(self, ended: f.MessageEnded) -> None:
         if ended.boundary == "cut short":
@@ -124,6 +130,8 @@ def _packet_sent(packet: f.PacketSent, reading: _Reading) -> str | None:
 
 def _packet_delivered(fact: f.PacketDelivered, reading: _Reading) -> str | None:
     packet: f.PacketSent = reading.fact(fact.packet)
+    if packet.kind is PacketKind.DATA and reading.too_late():
+        return f"{fact.receiver}: {_packet_words(packet)} from {packet.sender} comes too late, this end is closed"
     if packet.kind is PacketKind.DATA and packet.attempt == 1:
         return None
     return f"{fact.receiver}: {_packet_words(packet)} from {packet.sender} has arrived"

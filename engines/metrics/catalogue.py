@@ -115,7 +115,7 @@ _POOL_WAIT = "how long requests waited for a connection of the pool"
 
 _METRICS = (
     _count("requests", "requests", "", "requests whose head has left the client"),
-    _count("responses", "responses", "", "final responses whose head has arrived at the client"),
+    _count("responses", "responses", "", "final responses whose head has arrived at a client that was still listening"),
     _count("errors", "errors", "", "responses with a status of 400 or more, at the client"),
     _count("empty", "empty replies", "", "responses that bring nothing: 204 No Content and 304 Not Modified"),
     _count("bytes", "bytes", "B", "everything sent in packets, retransmissions too; without TCP and IP headers"),

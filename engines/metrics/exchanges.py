@@ -5,7 +5,9 @@ from collections import deque
 from dataclasses import dataclass
 
 from engines.lab.facts import (
+    ConnectionClosed,
     ConnectionOpening,
+    ConnectionReset,
     MessageEnded,
     MessageStarted,
     PacketDelivered,
@@ -58,6 +60,8 @@ class Exchanges(Collector):
     def handlers(self) -> Handlers:
         return {
             ConnectionOpening: self._opening,
+            ConnectionClosed: self._closed,
+            ConnectionReset: self._closed,
             PacketSent: self._sent,
             PacketDelivered: self._delivered,
             MessageStarted: self._started,
@@ -67,6 +71,9 @@ class Exchanges(Collector):
     def _opening(self, i: int) -> None:
         if self.trace.names[self.trace.e[i]] == "http/1.1":
             self._http1.add(self.trace.a[i])
+
+    def _closed(self, i: int) -> None:
+        self._streams.end_closed(self.trace, i)
 
     def _sent(self, i: int) -> None:
         if self._streams.packet_sent(self.trace, i) is None:

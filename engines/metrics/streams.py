@@ -62,7 +62,14 @@ _SPACE_OF_A_CONTROL_BIT = {PacketKind.FIN: 1}  # TCP's sequence numbers count it
 
 
 class Streams(dict[tuple[int, int], Direction]):
-    """The directions of all connections, by flow and the sender's number in the trace's names."""
+    """The directions of all connections, by flow and the sender's number in the trace's names.
+
+    What reaches a host that has closed its end, or has learned of a reset, reaches nobody: its kernel answers with RST.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._deaf: set[tuple[int, int]] = set()  # flow and host
 
     def __missing__(self, key: tuple[int, int]) -> Direction:
         self[key] = direction = Direction()
@@ -80,9 +87,17 @@ class Streams(dict[tuple[int, int], Direction]):
         """Take note of a PacketDelivered; returns the goals of its direction that this made true."""
         packet = trace.a[fact_id]
         kind = trace.d[packet]
-        if kind not in (PacketKind.DATA, PacketKind.FIN):
+        if kind not in (PacketKind.DATA, PacketKind.FIN) or self.too_late(trace, fact_id):
             return []
         direction = self[trace.a[packet], trace.b[packet]]
         start = trace.e[packet]
         direction.deliver(start, start + trace.payload_size[packet] + _SPACE_OF_A_CONTROL_BIT.get(PacketKind(kind), 0))
         return direction.reached()
+
+    def end_closed(self, trace: Trace, fact_id: int) -> None:
+        """Take note of a ConnectionClosed or ConnectionReset: that host reads no more."""
+        self._deaf.add((trace.a[fact_id], trace.b[fact_id]))
+
+    def too_late(self, trace: Trace, fact_id: int) -> bool:
+        """Whether the packet of a PacketDelivered came to an end that had been closed by then."""
+        return (trace.b[fact_id], trace.c[fact_id]) in self._deaf

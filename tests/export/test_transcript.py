@@ -8,6 +8,7 @@ from engines.export.transcript import _LINES, transcript
 from engines.lab.facts import (
     FACTS,
     CommandApplied,
+    ConnectionClosed,
     ConnectionReset,
     Fact,
     HostCrashed,
@@ -121,6 +122,14 @@ def test_a_response_that_ends_with_the_connection_is_whole_at_the_fin_and_one_cu
     short.arrive(2.1, packet)
     assert not any("whole" in line for line in lines(short))
     assert "ends after 37 B (cut short)" in list(lines(short))[-1]
+
+
+def test_what_comes_to_a_closed_end_is_too_late() -> None:
+    script = Script().begin()
+    script.connect(0.0)
+    script.trace.record(ConnectionClosed(1, "client"), 0.5)
+    script.exchange(1.0)
+    assert list(lines(script))[-1] == "1.100 s  client: data on c1, 43 B from server comes too late, this end is closed"
 
 
 def test_every_class_of_fact_has_a_line_or_is_left_out_on_purpose() -> None:
