@@ -86,8 +86,10 @@ class NextMessages:
     def judge(self, packet: Subject) -> Verdict | None:
         if self._sender and packet.sender != self._sender:
             return None
-        messages = sum(c.begins and _is_kind(c.message, self._kind) for c in packet.carried)
-        matches = 1 if self._kind == "packet" else messages
+        if self._kind == "packet":
+            matches = 1
+        else:
+            matches = sum(c.begins and _is_kind(c.message, self._kind) for c in packet.carried)
         if not matches:
             return None
         self._left = max(0, self._left - matches)
