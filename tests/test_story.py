@@ -33,7 +33,9 @@ from engines.lab.facts import (
     WorkStarted,
 )
 from engines.lab.trace import Trace
+from engines.metrics import find_metric
 from engines.patterns.contract import Beat, Lesson
+from engines.patterns.registry import PATTERNS
 from engines.sentences import SENTENCES, sentence
 from engines.story import beat_faults, cause_chain, explain, story_at, tell
 from tests.synthetic import REQUEST, RESPONSE, Script
@@ -228,6 +230,16 @@ def test_a_beat_that_names_a_field_that_is_not_there_is_found() -> None:
     )
     assert len(beat_faults(lesson)) == 3
     assert "no field 'hots'" in beat_faults(lesson)[0]
+
+
+@pytest.mark.parametrize(
+    "lesson", [lesson for pattern in PATTERNS for lesson in pattern.lessons], ids=lambda lesson: lesson.name
+)
+def test_the_beats_and_numbers_of_every_lesson_exist(lesson: Lesson) -> None:
+    assert beat_faults(lesson) == []
+    for name in lesson.metrics:
+        assert find_metric(name).title
+    assert all(line.endswith((".", "?")) for line in lesson.try_next)
 
 
 def test_released_packets_say_how_long_they_took() -> None:

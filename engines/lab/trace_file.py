@@ -29,6 +29,15 @@ _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1  # what the trace's columns hold
 _SPECIAL_FLOATS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}  # JSON has no word for them
 
 
+def _refuse_constant(word: str) -> None:
+    raise ValueError(word)
+
+
+# Made once: json.dumps and json.loads would make one for each line.
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
 class TraceFileError(ValueError):
     """The file cannot be read; the message is one line for people that names the line of the file."""
 
@@ -163,7 +172,7 @@ def _record(recorded: Recorded) -> dict[str, Any]:
 
 
 def _line(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    return _ENCODER.encode(value).encode() + b"\n"
 
 
 # --- reading ------------------------------------------------------------------------------------------------------------
@@ -186,13 +195,9 @@ def read_trace(file: BinaryIO) -> Trace:
 def _parse(line: bytes) -> Any:
     """What the JSON in `line` says, or None if it is not JSON. `NaN` and the like are not (RFC 8259, section 6)."""
     try:
-        return json.loads(line, parse_constant=_refuse_constant)
+        return _DECODER.decode(line.decode())
     except (ValueError, RecursionError):
         return None
-
-
-def _refuse_constant(word: str) -> None:
-    raise ValueError(word)
 
 
 def _read_header(line: bytes) -> int:

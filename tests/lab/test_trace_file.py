@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.lab.facts import FACTS, Fact, HostDeclared, PacketKind, PacketSent, Text
@@ -64,6 +64,7 @@ def test_reading_what_was_written_gives_the_same_trace(trace: Trace) -> None:
 
 
 @pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact.__name__)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_every_class_of_fact_survives(fact: type[Fact], data: st.DataObject) -> None:
     trace = Trace()
