@@ -1,6 +1,8 @@
 """What must hold of the picture of any trace at all: exact widths, nothing raised, looking back equals having looked then."""
 
+import sys
 from math import inf
+from types import FrameType
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from engines.lab import facts as f
 from engines.lab.facts import Fact, PacketKind, Role, Text
 from engines.lab.trace import Trace
 from engines.messages import Phase
-from tests.view.traces import showcase
+from tests.view.traces import Play, showcase
 from tui.view.glyphs import ASCII, UNICODE, Glyphs
 from tui.view.lines import STYLES, Line, line_text
 from tui.view.rows import Detail
@@ -189,3 +191,38 @@ def test_a_row_alone_looks_as_it_does_in_its_window(mode: Mode, detail: Detail) 
         together = model.paint(Window(0, rows, 0, 90), t, mode, None, UNICODE, detail)
         alone = [model.paint(Window(row, 1, 0, 90), t, mode, None, UNICODE, detail)[0] for row in range(rows)]
         assert alone == together
+
+
+def long_trace(exchanges: int) -> Play:
+    play = Play("client", "server")
+    play.connect(1, "client", "server")
+    for n in range(exchanges):
+        play.exchange(1, f"GET /{n}", "200 OK", size=20_000 if n % 5 == 0 else 80)
+    return play
+
+
+@pytest.mark.parametrize("mode", [COMPACT, Mode(0.01), Mode(1.0)])
+@pytest.mark.parametrize("detail", DETAILS)
+def test_the_work_for_a_window_does_not_grow_with_the_run(mode: Mode, detail: Detail) -> None:
+    """Counted in function calls, which do not depend on the machine: binary searches may add a few, nothing else."""
+
+    def calls(play: Play) -> int:
+        model = SequenceModel(play.trace)
+        model.consume()
+        t = play.now
+        top = max(0, model.row_count(t, mode, detail) - 30)
+        counted = 0
+
+        def count(frame: FrameType, event: str, argument: object) -> None:
+            nonlocal counted
+            counted += event == "call"
+
+        sys.setprofile(count)
+        try:
+            model.paint(Window(top, 30, 0, 100), t, mode, None, UNICODE, detail)
+            model.header(100, 0, t)
+        finally:
+            sys.setprofile(None)
+        return counted
+
+    assert calls(long_trace(1_000)) < 1.2 * calls(long_trace(200))

@@ -36,7 +36,7 @@ class Scene:
         """The spans before the lifelines: the time, and the cursor's mark."""
         cursor = self.glyphs.cursor if row == self.cursor_row else " "
         text = f"{time:>8}{cursor} "[: max(0, self.width)]
-        return ((text[:8], "time"), (text[8:9], "cursor"), (text[9:], ""))
+        return ((text[:8], "time"), (text[8:9], "cursor" if cursor != " " else ""), (text[9:], ""))
 
     def canvas(self) -> Canvas:
         return Canvas(self.left, max(0, self.width - GUTTER))
@@ -122,6 +122,5 @@ def paint_beyond(scene: Scene, row: int, first: bool) -> Line:
     for host in scene.visible():
         lane = scene.lifelines.lane(host, scene.limit - 1)
         bar = lane.bar(scene.glyphs) if first else None
-        glyph, style = (scene.glyphs.fading, bar[1]) if bar else lane.line(scene.glyphs)
-        canvas.put(scene.layout.x(host), glyph, style if bar or not style else "dim")
+        canvas.put(scene.layout.x(host), *((scene.glyphs.fading, bar[1]) if bar else lane.line(scene.glyphs)))
     return canvas.line(*scene.gutter(row, ""))

@@ -52,9 +52,7 @@ class Lane:
 
     def line(self, glyphs: Glyphs) -> tuple[str, str]:
         """The glyph and style of the lifeline itself."""
-        if not self.present:
-            return " ", ""
-        return glyphs.lifeline, "dim" if self.offline or self.base == _FINISHED else "lifeline"
+        return (glyphs.lifeline, "lifeline") if self.present else (" ", "")
 
     def words(self, glyphs: Glyphs) -> tuple[str, str]:
         """The state as a glyph and words, and its style."""
@@ -275,15 +273,19 @@ class Layout:
 
 
 def paint_header(lifelines: Lifelines, layout: Layout, width: int, left: int, limit: int, glyphs: Glyphs) -> list[Line]:
-    """Two lines: the hosts' names over their lifelines, and their states after the first `limit` facts in words."""
+    """Two lines: the hosts' names over their lifelines, and their states after the first `limit` facts in words. How many
+    more there are on either side is said in the gutter."""
     names, states = Canvas(left, max(0, width - GUTTER)), Canvas(left, max(0, width - GUTTER))
     for host in layout.visible(left, left + width):
         x, room = layout.x(host), layout.pitch - 1
         _centred(names, x, fit(text_for(glyphs, lifelines.hosts[host]), room), "title")
         words, style = lifelines.lane(host, limit - 1).words(glyphs)
         _centred(states, x, fit(words, room), style)
-    gutter = " " * min(GUTTER, width)
-    return [names.line((gutter, "")), states.line((gutter, ""))]
+    before = sum(layout.x(host) < left for host in range(layout.count))
+    after = sum(layout.x(host) >= names.right for host in range(layout.count))
+    ends = (f" {glyphs.left} {before} more" if before else "", f" {after} more {glyphs.right}" if after else "")
+    gutters = [(end.ljust(GUTTER)[: max(0, width)], "dim") for end in ends]
+    return [names.line(gutters[0]), states.line(gutters[1])]
 
 
 def _centred(canvas: Canvas, x: int, text: str, style: str) -> None:

@@ -73,6 +73,10 @@ class Canvas:
         """The character at column `x`; a blank outside."""
         return self.chars[x - self.left] if self.left <= x < self.right else " "
 
+    def is_blank(self, x: int, length: int) -> bool:
+        """Whether nothing is drawn in those columns."""
+        return all(self.get(at) == " " for at in range(x, x + length))
+
     def line(self, *before: Span) -> Line:
         """What was drawn, as spans, behind the spans `before`."""
         spans = list(before)

@@ -7,6 +7,7 @@ from engines.lab.facts import MessageStarted, PacketDropped, PacketSent
 from engines.messages import ArrowState, Phase
 from tui.view.compact import Scene, draw_sketch, format_time, paint_beyond
 from tui.view.lines import Canvas, Line, fit
+from tui.view.slants import Slant, draw_slant, draw_slant_words
 from tui.view.strokes import draw_lane, draw_rule_words_last
 from tui.view.words import Mark, Sketch, mark_of, sketch_arrow, sketch_packet
 
@@ -48,18 +49,6 @@ class _Path:
         """Whether all of it lies within one row."""
         return self.start_row == self.last_row == self.arrival_row
 
-    def fraction(self, row: int, row_s: float) -> float:
-        """How far it had come when `row` began."""
-        time_s = row * row_s
-        before, fraction = self.way[0]
-        if time_s <= before:
-            return fraction
-        for after, reached in self.way[1:]:
-            if time_s < after:
-                return fraction + (reached - fraction) * (time_s - before) / (after - before)
-            before, fraction = after, reached
-        return fraction
-
 
 def paint_rows(scene: Scene, top: int, height: int, row_s: float) -> list[Line]:
     """Rows `top` to `top + height` - 1 of the diagram to scale."""
@@ -72,11 +61,16 @@ def paint_rows(scene: Scene, top: int, height: int, row_s: float) -> list[Line]:
     for i, canvas in enumerate(canvases):
         _draw_ground(scene, canvas, bounds[i], bounds[i + 1], marks[i])
     levels: dict[int, list[_Path]] = {}
+    slants: list[Slant] = []
     for path in _paths(scene, bounds, hidden, row_s):
-        if path.level:
+        if path.level or scene.trace.b[path.packet] == scene.trace.c[path.packet]:
             levels.setdefault(path.start_row, []).append(path)
-        else:
-            _draw_slant(scene, canvases, top, path, row_s)
+        elif slant := _slant(scene, path, _sketch(scene, path), row_s):
+            slants.append(slant)
+    for slant in slants:
+        draw_slant(slant, canvases, top, scene.glyphs)
+    for slant in reversed(slants):
+        draw_slant_words(slant, canvases, top)
     for row, paths in levels.items():
         if top <= row < stop:
             hidden[row - top] += _draw_levels(scene, canvases[row - top], paths)
@@ -218,73 +212,15 @@ def _draw_levels(scene: Scene, canvas: Canvas, paths: list[_Path]) -> int:
     return hidden
 
 
-def _draw_slant(scene: Scene, canvases: list[Canvas], top: int, path: _Path, row_s: float) -> None:
-    """A staircase from the sender's lifeline down to the receiver's, as far as it has come."""
-    sketch, glyphs = _sketch(scene, path), scene.glyphs
+def _slant(scene: Scene, path: _Path, sketch: Sketch, row_s: float) -> Slant | None:
+    """The path as a slanted arrow; None if its hosts are unknown."""
     sender, receiver = scene.lifelines.place(sketch.sender), scene.lifelines.place(sketch.receiver)
     if sender < 0 or receiver < 0:
-        return
-    if sender == receiver:
-        if top <= path.start_row < top + len(canvases):
-            draw_sketch(scene, canvases[path.start_row - top], sketch)
-        return
-    start, stop = scene.layout.x(sender), scene.layout.x(receiver)
-    step = 1 if stop > start else -1
-    n = abs(stop - start) - 1
-    phase = sketch.state.phase
-    end_cell = n - 1 if phase is Phase.DELIVERED else min(n - 1, int(sketch.state.fraction * n))
-    words_row, words_cell, words = _place_words(scene, path, sketch, n, row_s)
-    for row in range(max(path.start_row, top), min(path.last_row, top + len(canvases) - 1) + 1):
-        canvas = canvases[row - top]
-        first = min(end_cell, int(path.fraction(row, row_s) * n)) if row > path.start_row else 0
-        last = min(end_cell, int(path.fraction(row + 1, row_s) * n)) if row < path.last_row else end_cell
-        cells = [sketch.pattern[0]] * (last - first + 1)
-        turn_in, turn_out = (
-            (glyphs.corner_up_right, glyphs.corner_down_right)
-            if step > 0
-            else (glyphs.corner_up_left, glyphs.corner_down_left)
-        )
-        if row < path.last_row:
-            cells[-1] = turn_out
-        if row > path.start_row:
-            cells[0] = turn_in if last > first else glyphs.lifeline
-        if row == path.last_row:
-            cells[-1] = _tip(phase, step, scene)
-        if row == path.start_row and canvas.get(start) == glyphs.lifeline:
-            canvas.put(start, glyphs.tail_right if step > 0 else glyphs.tail_left, sketch.style)
-        low = start + 1 + first if step > 0 else start - 1 - last
-        canvas.put(low, "".join(cells if step > 0 else reversed(cells)), sketch.style)
-        if row == words_row and words:
-            x = start + 1 + words_cell if step > 0 else start - words_cell - len(words)
-            canvas.put(x, words, sketch.style)
-
-
-def _tip(phase: Phase, step: int, scene: Scene) -> str:
-    glyphs = scene.glyphs
-    if phase is Phase.DELIVERED:
-        return glyphs.right if step > 0 else glyphs.left
-    return {Phase.LOST: glyphs.lost, Phase.HELD: glyphs.held}.get(phase, glyphs.head)
-
-
-def _place_words(scene: Scene, path: _Path, sketch: Sketch, n: int, row_s: float) -> tuple[int, int, str]:
-    """Where a slanted arrow's words go: the row, the cell from the tail, the text. It depends on the way alone, so the
-    words stay where they are while the head moves."""
-    arrival = path.arrival_row
-    text = f" {sketch.words} {sketch.tags[-1]} "
-    row = path.start_row
-    if arrival - row > 1 and _is_crowded(scene, row, row_s):
-        row += 1
-    first_end = min(n - 1, int(path.fraction(row + 1, row_s) * n))
-    if row == path.start_row and first_end >= len(text) + 2:
-        return row, (first_end - len(text)) // 2 + 1, text
-    behind = n - first_end - 2
-    if behind >= len(text) or arrival == row:
-        return row, first_end + 1, fit(text, behind)
-    last_start = int(path.fraction(arrival, row_s) * n)
-    if last_start > behind and path.last_row == arrival:
-        text = fit(text, last_start)
-        return arrival, last_start - len(text), text
-    return row, first_end + 1, fit(text, max(0, behind))
+        return None
+    return Slant(
+        sketch, path.way, row_s, path.start_row, path.last_row, path.arrival_row,
+        scene.layout.x(sender), scene.layout.x(receiver), _is_crowded(scene, path.start_row, row_s),
+    )  # fmt: skip
 
 
 def _is_crowded(scene: Scene, row: int, row_s: float) -> bool:

@@ -97,6 +97,7 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
         self._settled: set[int] = set()
         self._header: list[Line] = []
         self._painted_for: tuple[object, ...] = ()
+        self._limit = -1  # how many facts the last frame showed
 
     # --- what it shows ----------------------------------------------------------------------------------------------
 
@@ -193,16 +194,18 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
             self._settled.clear()
         self._fit()
         width = self._width
-        changed = [Region(0, HEADER_HEIGHT + row - self._top, width, 1) for row in self._repaint(back)]
-        header = self._paint_header()
-        if header != self._header:
+        limit = self.model.messages.limit_at(playhead)
+        news = limit != self._limit or not self._header
+        self._limit = limit
+        changed = [Region(0, HEADER_HEIGHT + row - self._top, width, 1) for row in self._repaint(back, news)]
+        if news and (header := self._paint_header()) != self._header:
             changed.append(Region(0, 0, width, HEADER_HEIGHT))
             self._header = header
         if changed:
             self.refresh(*changed)
 
-    def _repaint(self, everything: bool) -> list[int]:
-        """Paint the visible rows that may have changed; those that did."""
+    def _repaint(self, everything: bool, news: bool) -> list[int]:
+        """Paint the visible rows that may have changed; those that did. Without `news` (a fact) only arrows and bars move."""
         top, shown = self._top, self._rows_shown
         if self._mode.to_scale or everything:
             new = self._paint(top, shown)
@@ -210,8 +213,9 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
             self._lines.update(enumerate(new, top))
             return changed
         changed = []
+        rows = self.model.row_count(self.playhead, self._mode, self._detail)
         for row in range(top, top + shown):
-            if row in self._settled:
+            if row in self._settled or (row >= rows and not news and row in self._lines):
                 continue
             (line,) = self._paint(row, 1)
             if self._lines.get(row) != line:
