@@ -86,10 +86,8 @@ class NextMessages:
     def judge(self, packet: Subject) -> Verdict | None:
         if self._sender and packet.sender != self._sender:
             return None
-        if self._kind == "packet":
-            matches = 1
-        else:
-            matches = sum(c.begins and _is_kind(c.message, self._kind) for c in packet.carried)
+        messages = sum(c.begins and _is_kind(c.message, self._kind) for c in packet.carried)
+        matches = 1 if self._kind == "packet" else messages
         if not matches:
             return None
         self._left = max(0, self._left - matches)
@@ -119,7 +117,7 @@ class PartOfBody:
             return None
         for carried in packet.carried:
             message = carried.message
-            if self._kind not in ("packet",) and not _is_kind(message, self._kind):
+            if not _is_kind(message, self._kind):
                 continue
             strike = self._strike_offset(message)
             if strike is not None and packet.offset <= strike < packet.offset + packet.size:
@@ -139,7 +137,7 @@ class PartOfBody:
 
 
 def _is_kind(message: Started, kind: str) -> bool:
-    if kind == "message":
+    if kind in ("message", "packet"):
         return True
     if kind == "response":
         return message.role in (Role.RESPONSE, Role.ERROR)
