@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from threading import Thread
 from time import monotonic
 
@@ -19,7 +20,7 @@ from textual.scrollbar import ScrollBar, ScrollBarRender
 from tui.bindings import ACTIONS
 from tui.config import Config, ConfigError, complain, config_path, load_config
 from tui.engine import Engine
-from tui.screens.lab import LabScreen
+from tui.screens.lab import FRAMES_A_SECOND, LabScreen
 from tui.terminal import examine_terminal, failure_line, log_failure, restored
 from tui.themes import DEFAULT_THEME, THEME_NAMES, textual_themes, variables
 from tui.widgets.pattern_tab import PatternTab
@@ -47,9 +48,10 @@ class EngineLoaded(Message):
 
 
 class CommtuiApp(App[int]):
-    """`load` imports the engines (slow; called in a thread) and `now` is real time in seconds: tests give others."""
+    """`load` imports the engines (slow; called in a thread) and `now` is real time in seconds: tests give others,
+    and no frames a second, to draw when they please."""
 
-    CSS_PATH = "styles/app.tcss"
+    CSS_PATH = Path(__file__).parent / "styles" / "app.tcss"
     TITLE = "commtui"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS = [Binding("ctrl+c", "help_quit", show=False, system=True)]  # noqa: RUF012 (Textual declares it so)
@@ -67,6 +69,7 @@ class CommtuiApp(App[int]):
         motion: bool = True,
         keys: dict[str, str] | None = None,
         now: Callable[[], float] = monotonic,
+        frames_a_second: int = FRAMES_A_SECOND,
     ) -> None:
         super().__init__()
         self._load = load
@@ -83,7 +86,7 @@ class CommtuiApp(App[int]):
         keymap = dict(keys or {})
         self.set_keymap(keymap)
         self.keys_shown = {action.id: keymap.get(action.id, action.shown) for action in ACTIONS}
-        self.lab_screen = LabScreen(now)
+        self.lab_screen = LabScreen(now, frames_a_second)
         self.failure: Exception | None = None
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -204,6 +207,11 @@ def run_app(
         print(f"commtui: {verdict.refusal}", file=sys.stderr)
         return 2
     app = _configured(config, pattern, scenario, seed, pace, theme, ascii or verdict.ascii or None, no_motion)
+    return run_on_terminal(app)
+
+
+def run_on_terminal(app: CommtuiApp) -> int:
+    """Run `app`, leave the terminal as it was whatever ends it, and return the exit status."""
     with restored(app.leave):
         app.run()
     return app.return_code or 0

@@ -1,5 +1,6 @@
 """Every action of the application as data: bindings, help screen, footer and palette are all made from this one table.
 
+Capital letters are for looks and panels, the small ones (but s, r and q) for knobs and faults.
 The keys of patterns (digits), knobs and faults (letters) come from their declarations; RESERVED is what they may not use.
 """
 
@@ -48,9 +49,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("story", "S", "S", "pane('story')", "what happened and why", "Panels"),
     Action("wire", "W", "W", "pane('wire')", "the bytes of the selected message", "Panels"),
     Action("hex", "H", "H", "hex", "bytes as text or as a hex dump", "Panels"),
-    Action("zoom", "z,f11", "z", "zoom", "the diagram alone, or everything", "Panels"),
-    Action("scale", "v", "v", "scale", "diagram: compact or to scale", "Diagram"),
-    Action("detail", "b", "b", "detail", "diagram: messages or packets", "Diagram"),
+    Action("zoom", "Z,f11", "Z", "zoom", "the diagram alone, or everything", "Panels"),
+    Action("scale", "C", "C", "scale", "diagram: compact or to scale", "Diagram"),
+    Action("detail", "P", "P", "detail", "diagram: messages or packets", "Diagram"),
     Action("diagram", "escape", "esc", "diagram", "back to the diagram", "Diagram"),
     Action("theme", "T", "T", "theme", "dark or light", "Looks"),
     Action("ascii", "A", "A", "ascii", "box characters or plain ASCII", "Looks"),

@@ -44,6 +44,7 @@ class TraceIndex:
         self._commands: list[str] = []
         self._message_times: list[float] = []
         self._messages: list[int] = []
+        self._starts: dict[tuple[int, str], list[tuple[int, int]]] = defaultdict(list)  # (offset, id), ascending
         self._ends: dict[int, int] = {}
         self._openings: dict[int, int] = {}
         self._directions: dict[tuple[int, str], Direction] = defaultdict(Direction)
@@ -80,8 +81,11 @@ class TraceIndex:
         self._commands.append(self.trace.text(fact_id))
 
     def _read_message(self, fact_id: int) -> None:
-        self._message_times.append(self.trace.time[fact_id])
+        trace = self.trace
+        self._message_times.append(trace.time[fact_id])
         self._messages.append(fact_id)
+        flow, sender, offset = trace.a[fact_id], trace.names[trace.b[fact_id]], trace.e[fact_id]
+        self._starts[flow, sender].append((offset, fact_id))
 
     def _read_end(self, fact_id: int) -> None:
         self._ends[self.trace.a[fact_id]] = fact_id
@@ -125,6 +129,13 @@ class TraceIndex:
         fact = self.trace[fact_id].fact
         assert isinstance(fact, MessageEnded)
         return fact
+
+    def message_at(self, flow: int, sender: str, offset: int, time_s: float) -> int | None:
+        """The message that byte `offset` of a direction belongs to, if its head had been sent by `time_s`."""
+        starts = self._starts.get((flow, sender), [])
+        place = bisect_right(starts, (offset, len(self.trace)))
+        message = starts[place - 1][1] if place else None
+        return None if message is None or self.trace.time[message] > time_s else message
 
     def opening_of(self, flow: int) -> ConnectionOpening | None:
         fact_id = self._openings.get(flow)

@@ -11,7 +11,6 @@ from engines.lab.facts import (
     PacketReleased,
     PacketSent,
 )
-from engines.lab.trace import Trace
 from tui.engine import Engine
 from tui.index import TraceIndex
 from tui.panels.wire import WireFacts
@@ -25,12 +24,20 @@ _POINTS_BACK: dict[type[Fact], str] = {
 }
 
 
-def bytes_behind(trace: Trace, fact_id: int) -> int | None:
-    """The MessageStarted or PacketSent that fact `fact_id` is about; None when no bytes are behind it."""
+def bytes_behind(index: TraceIndex, fact_id: int, time_s: float, *, packets: bool) -> int | None:
+    """The MessageStarted or PacketSent that fact `fact_id` is about; None when no bytes are behind it.
+
+    With `packets` a packet is shown for itself; without, the message that it carries (the beginning of).
+    """
+    trace = index.trace
     fact = trace[fact_id].fact
     field = _POINTS_BACK.get(type(fact))
     if field is not None:
-        return int(getattr(fact, field))
+        fact_id = int(getattr(fact, field))
+        fact = trace[fact_id].fact
+    if isinstance(fact, PacketSent) and fact.payload and not packets:
+        message = index.message_at(fact.flow, fact.sender, fact.offset, time_s)
+        return fact_id if message is None else message
     return fact_id if isinstance(fact, MessageStarted | PacketSent) else None
 
 

@@ -127,8 +127,9 @@ def test_letters_come_from_wishes_then_names_then_the_alphabet() -> None:
         "latency": "l",
         "loss": "o",
     }
-    assert assign_letters(["aa", "ab", "bb"], "", {}) == {"aa": "a", "ab": "b", "bb": "c"}
-    assert assign_letters(["quit now"], "q", {"quit now": "q"}) == {"quit now": "u"}
+    assert assign_letters(["aa", "ab", "bb"], "", {}) == {"aa": "a", "ab": "c", "bb": "b"}
+    assert assign_letters(["read-timeout", "total"], "r", {}) == {"read-timeout": "e", "total": "t"}
+    assert assign_letters(["quit now"], "q", {"quit now": "q"}) == {"quit now": "n"}
 
 
 @given(st.lists(st.text("abcdefghijkl -", min_size=1, max_size=8), unique=True, max_size=40))

@@ -1,7 +1,7 @@
 """The story pane: what just happened and why, in plain words, and what to try next."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tui.panels.glyphs import Glyphs
 from tui.panels.lines import Line, Span, line, wrap
@@ -33,10 +33,9 @@ def story_lines(facts: StoryFacts, width: int, height: int, glyphs: Glyphs) -> l
         right = _suggestions(facts, right_width, glyphs)
         return _beside(left, right, width - right_width - 3, max(len(left), len(right)), glyphs)
     told = _told(facts, width, glyphs)
-    suggestions = _suggestions(facts, width, glyphs)
-    # In a low pane the newest sentence and the first suggestion matter more than the second-newest sentence.
-    room = max(2, height - len(suggestions)) if height else len(told)
-    return [*told[:room], *suggestions]
+    # In a low pane the first suggestion matters more than the oldest sentences; the others can be scrolled to.
+    first = _suggestions(replace(facts, try_next=facts.try_next[:1]), width, glyphs)
+    return [*told[: max(2, height - len(first))], *_suggestions(facts, width, glyphs)]
 
 
 def _told(facts: StoryFacts, width: int, glyphs: Glyphs) -> list[Line]:

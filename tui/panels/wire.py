@@ -75,7 +75,8 @@ def _label(part: Part, glyphs: Glyphs) -> tuple[Span, ...]:
 
 def _text_rows(facts: WireFacts, width: int, glyphs: Glyphs) -> Iterator[tuple[int, Line]]:
     """One row a part (more when it is long), its name beside it, and at the right the first bytes in hex if there is room."""
-    text_width = max(16, min(46, width - 34))
+    longest = max((len(byte_text(data[:64], glyphs)) for _, _, data in _slices(facts)), default=0)
+    text_width = max(16, min(longest + 1, 46, width - 34))
     hex_bytes = max(0, min(16, (width - text_width - 48) // 3))
     used = 0
     for index, part, data in _slices(facts):

@@ -11,10 +11,10 @@ from textual.timer import Timer
 from tui.bindings import footer_order
 from tui.engine import Engine
 from tui.panels.header import HeaderFacts, Hint, Standing, TabFacts
-from tui.panels.lines import Span, line
+from tui.panels.lines import wrap
 from tui.screens.actions import LabActions
 from tui.terminal import SMALLEST
-from tui.widgets.control_panel import ControlPanel
+from tui.widgets.control_panel import ControlPanel, is_number
 from tui.widgets.lines import LineView
 from tui.widgets.pattern_tab import PatternTab
 from tui.widgets.top import FooterBar, HeaderView, ScrubBar, TabBar
@@ -26,7 +26,7 @@ FRAMES_A_SECOND = 18
 STILL_FRAMES = 4
 """Frames without change before the timer stops: an order given to the engine needs a moment to show."""
 
-FIRST_HINT = "space pauses, ← looks back, letters turn the knobs, ? tells it all"
+FIRST_HINT = "space pauses, ← looks back, letters turn knobs, ? tells it all"
 
 HORIZONTAL = [(0, "-narrow"), (100, "-wide")]
 VERTICAL = [(0, "-short"), (30, "-tall")]
@@ -38,9 +38,10 @@ class LabScreen(LabActions):
     HORIZONTAL_BREAKPOINTS = HORIZONTAL
     VERTICAL_BREAKPOINTS = VERTICAL
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], frames_a_second: int = FRAMES_A_SECOND) -> None:
         super().__init__()
         self._now = now
+        self._frames_a_second = frames_a_second
         self._open: PatternTab | None = None
         self._timer: Timer | None = None
         self._still = 0
@@ -59,7 +60,8 @@ class LabScreen(LabActions):
         yield LineView(id="too-small")
 
     def on_mount(self) -> None:
-        self._timer = self.set_interval(1 / FRAMES_A_SECOND, self._tick, pause=True)
+        if self._frames_a_second:
+            self._timer = self.set_interval(1 / self._frames_a_second, self._tick, pause=True)
         self.call_after_refresh(self.draw)
 
     @property
@@ -174,8 +176,8 @@ class LabScreen(LabActions):
         width, height = event.size
         small = width < SMALLEST[0] or height < SMALLEST[1]
         self.set_class(small, "-too-small")
-        text = f"commtui needs {SMALLEST[0]}x{SMALLEST[1]} cells, this is {width}x{height}: enlarge the window"
-        self.query_one("#too-small", LineView).show([line(Span(text, "strong"))])
+        text = f"Enlarge the window: commtui needs {SMALLEST[0]}x{SMALLEST[1]} cells, this is {width}x{height}."
+        self.query_one("#too-small", LineView).show(wrap(text, width, "strong"))
         self.call_after_refresh(self.wake)
 
     # --- keys of the open pattern ---------------------------------------------------------------------------------------
@@ -190,10 +192,11 @@ class LabScreen(LabActions):
         if pattern is not None:
             event.stop()
             await self.action_open_pattern(pattern.name)
-        elif self.tab is not None and self.tab.controls.press_letter(event.character):
+        elif self.tab is not None and (row := self.tab.controls.press_letter(event.character)) is not None:
             event.stop()
-            if self.focused is self.tab.controls:
+            if is_number(row):
                 self.reveal_controls()
+                self.tab.controls.focus()
 
     def on_control_panel_ordered(self, event: ControlPanel.Ordered) -> None:
         event.stop()

@@ -63,19 +63,20 @@ class ControlPanel(LineView):
 
     # --- what a person does ---------------------------------------------------------------------------------------------
 
-    def press_letter(self, letter: str) -> bool:
-        """Work the row with that key from anywhere: a fault happens, a toggle flips, other knobs get the cursor."""
+    def press_letter(self, letter: str) -> Row | None:
+        """Work the row with that key from anywhere: a fault happens, a toggle flips; a number only gets the cursor.
+
+        Returns the row, or None when no row has that key.
+        """
         for index, row in enumerate(self.rows):
             if row.key == letter:
                 self._move_to(index)
                 if isinstance(row, FaultRow):
                     self._work(row)
-                elif isinstance(row.knob, Number):
-                    self.focus()
-                else:
+                elif not isinstance(row.knob, Number):
                     self._turn(row, 1)
-                return True
-        return False
+                return row
+        return None
 
     def _turn(self, row: KnobRow, steps: int) -> None:
         if row.value is None:
@@ -168,7 +169,7 @@ class ControlPanel(LineView):
                     self.post_message(self.Ordered(command_for(row.knob, row.knob.default)))
             case "escape":
                 self.post_message(self.Left())
-            case _ if event.character and event.character.isdigit() and _is_number(row):
+            case _ if event.character and event.character.isdigit() and is_number(row):
                 self._typed = event.character
             case _:
                 return False
@@ -207,5 +208,5 @@ class ControlPanel(LineView):
         self._wheel(event, -1)
 
 
-def _is_number(row: Row) -> bool:
+def is_number(row: Row) -> bool:
     return isinstance(row, KnobRow) and isinstance(row.knob, Number)

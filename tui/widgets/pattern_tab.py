@@ -70,7 +70,9 @@ class PatternTab(Container):
         self._selected = None
         self._drawn = ()
         faults = {fault.name: fault.key for fault in lesson.faults}
-        names = [*faults, *(knob.name for knob in lesson.all_knobs())]
+        # The network's knobs choose first: their letters are the same in every scenario.
+        knobs_in_turn = lesson.all_knobs()[len(lesson.knobs) :] + lesson.knobs
+        names = [*faults, *(knob.name for knob in knobs_in_turn)]
         self._keys = assign_letters(names, RESERVED, faults)
         session.start()
 
@@ -96,13 +98,13 @@ class PatternTab(Container):
     # --- the widgets ----------------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="stack"):
-            with Horizontal(classes="upper"):
+        with Horizontal():
+            with Vertical(classes="main"):
                 yield SequenceDiagram(self.playback.trace, classes="panel")
-                with Vertical(classes="side"):
-                    yield ControlPanel(classes="panel")
-                    yield LineView(classes="panel numbers")
-            yield Pane(classes="panel")
+                yield Pane(classes="panel")
+            with Vertical(classes="side"):
+                yield ControlPanel(classes="panel")
+                yield LineView(classes="panel numbers")
 
     def on_mount(self) -> None:
         self.diagram.border_title = " sequence "
@@ -185,7 +187,7 @@ class PatternTab(Container):
         self._numbers_read = max(self._numbers_read, length)
         pane = self.pane
         state = (
-            length, self._selected, pane.shown, self.as_hex, pane.room, self.numbers_view.room, pane.glyphs,
+            length, self._selected, self.diagram.detail, pane.shown, self.as_hex, pane.room, self.numbers_view.room, pane.glyphs,
             self.app.theme, self.playback.message,
         )  # fmt: skip
         if state == self._drawn:
@@ -225,7 +227,8 @@ class PatternTab(Container):
         if self._selected is None:
             fact_id = self.index.newest_message(time_s)
         else:
-            fact_id = None if chosen is None else bytes_behind(self.playback.trace, chosen)
+            packets = self.diagram.detail == "packets"
+            fact_id = None if chosen is None else bytes_behind(self.index, chosen, time_s, packets=packets)
         if fact_id is None:
             return wrap("No bytes here. Choose an arrow in the diagram: up and down, or a click.", 76, "muted", " ")
         facts = wire_facts(self._engine, self.index, fact_id, time_s)
