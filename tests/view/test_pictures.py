@@ -132,7 +132,7 @@ def test_loss_retransmission_holding_crash_and_two_connections() -> None:
    0.860       ◆ read timeout after 5 s                                   │
                │                                                          ◆ jobs = 3
                ● gives up and asks again                                  │
-               │  lost (cut): 500 Internal Server Er..  ╳─────────────────┤
+               │  lost (cut): 500 Internal Server.. c2  ╳─────────────────┤
    0.880  ───────────────────────────── ◆ link server → client is cut ──────────────────────────────
    1.380       │                                                          ╳ crashed
    1.880       │                                                          ● restarted

@@ -180,5 +180,34 @@ async def test_only_rows_that_changed_are_painted_again() -> None:
         assert 2 in painted
 
 
+@pytest.mark.parametrize("size", [(1, 1), (5, 3), (12, 2), (300, 5)])
+async def test_it_stands_any_size(size: tuple[int, int]) -> None:
+    app = shown(showcase())
+    async with app.run_test(size=size) as pilot:
+        diagram = app.diagram
+        diagram.consume(1000)
+        for mode in ("compact", "scale"):
+            diagram.mode = mode
+            diagram.tick(0.5)
+            diagram.tick(2.0)
+            await pilot.press("up", "pageup", "greater_than_sign", "enter")
+            diagram.tick(0.1)
+            assert diagram.is_mounted
+
+
+async def test_another_run_begins_with_nothing() -> None:
+    app = shown(showcase())
+    async with app.run_test(size=(80, 24)) as pilot:
+        diagram = app.diagram
+        diagram.consume(1000)
+        diagram.tick(2.0)
+        await pilot.press("up")
+        diagram.show_trace(Trace())
+        diagram.tick(0.0)
+        assert all(not line.strip() for line in screen(diagram))
+        assert diagram.cursor is None
+        assert diagram.following
+
+
 async def test_the_theme_knows_every_style() -> None:
     assert set(STYLES) <= set(LOOKS)

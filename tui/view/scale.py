@@ -11,7 +11,7 @@ from tui.view.slants import Slant, draw_slant, draw_slant_words
 from tui.view.strokes import draw_lane, draw_rule_words_last
 from tui.view.words import Mark, Sketch, mark_of, sketch_arrow, sketch_packet
 
-PACKETS_A_ROW = 12
+PACKETS_A_ROW = 8
 """How many packets of one row are looked at; a row that stands for more says how many it does not show."""
 
 FACTS_A_ROW = 6

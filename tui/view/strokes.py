@@ -7,6 +7,7 @@ from tui.view.lines import Canvas, fit
 from tui.view.words import Mark, Sketch
 
 _ROOM_FOR_TAG = 5
+_ROOM_FOR_SHORT_WORDS = 16
 
 
 def draw_lane(canvas: Canvas, x: int, lane: Lane, glyphs: Glyphs) -> None:
@@ -92,8 +93,9 @@ def _draw_words(
     if room < 5:
         return
     tag = next((t for t in sketch.tags if tagged and len(text) + len(t) + _ROOM_FOR_TAG + 4 <= room), "")
-    if not tag and len(text) + len(sketch.tags[-1]) + 5 <= room:
-        text = f"{text} {sketch.tags[-1]}"
+    short = sketch.tags[-1]
+    if not tag and room >= len(short) + _ROOM_FOR_SHORT_WORDS:
+        text = f"{fit(text, room - len(short) - 5)} {short}"
     text = f" {fit(text, room - 4)} "
     x = first + (room - len(text)) // 2
     if tag:
@@ -114,7 +116,9 @@ def draw_mark(canvas: Canvas, x: int, mark: Mark, gap: int, last: bool) -> None:
     canvas.put(x, mark.bar or mark.glyph, mark.style)
     words = mark.text
     right = max(0, canvas.right - (x + 2)) if last else min(gap - 3, max(0, canvas.right - (x + 2)))
-    if right < len(words) <= gap - 3 and x - gap >= 0:
+    left = x - canvas.left - 2 if last else gap - 3
+    if right < len(words) and x - gap >= 0 and (last or len(words) <= left):
+        words = fit(words, max(0, left))
         canvas.put(x - 1 - len(words), words, mark.style)
     else:
         canvas.put(x + 2, fit(words, max(0, canvas.right - (x + 2))), mark.style)
