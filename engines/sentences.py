@@ -252,6 +252,16 @@ def _host_started(fact: f.HostStarted, look: Look) -> str:
     )
 
 
+def _event_handled(fact: f.EventHandled, look: Look) -> str:
+    """With the time since its birth, where that is not too far back."""
+    trace = look.trace
+    born, event = f.EventBorn.code, fact.event
+    for i in range(look.fact_id - 1, max(-1, look.fact_id - _LOOK_BACK), -1):
+        if trace.kind[i] == born and trace.b[i] == event:
+            return f"{fact.host} hears of event {event}, {look.since_s(i)} after it happened."
+    return f"{fact.host} hears of event {event}."
+
+
 def _measured(fact: f.Measured, look: Look) -> str:
     return f"{fact.host} counts {fact.amount:g} for “{fact.what}”."
 
@@ -395,6 +405,12 @@ SENTENCES: dict[type[Fact], tuple[Weight, Sentence]] = {
     f.PoolEvicted: (
         Weight.ORDINARY,
         _by(_EVICTED, "reason", "Connection {0.member} leaves the pool of {0.host}: {0.reason}."),
+    ),
+    f.EventBorn: (Weight.ORDINARY, _plain("Event {0.event} happens on {0.host}. Nobody else knows of it yet.")),
+    f.EventHandled: (Weight.ORDINARY, _event_handled),
+    f.EventLost: (
+        Weight.DRAMATIC,
+        _plain("{0.host} gives event {0.event} up: {0.reason}. Nobody will hear of it from there."),
     ),
 }
 """For every class of fact: how much it deserves to be told, and what to say."""

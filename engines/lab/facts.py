@@ -402,6 +402,35 @@ class PoolEvicted(Fact):
     reason: str
 
 
+# --- events that an application has to tell somebody of -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EventBorn(Fact):
+    """Something happened on `host` that others want to hear of. `event` counts from 1; `size` is its payload in bytes."""
+
+    host: str
+    event: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventHandled(Fact):
+    """`host` has learned of the event and dealt with it; a second time for the same host is a duplicate."""
+
+    host: str
+    event: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventLost(Fact):
+    """`host` gave the event up knowingly: nobody will hear of it from there. `reason` is a few words."""
+
+    host: str
+    event: int
+    reason: str
+
+
 FACTS: tuple[type[Fact], ...] = (
     RunStarted,
     RunEnded,
@@ -439,6 +468,9 @@ FACTS: tuple[type[Fact], ...] = (
     PoolAssigned,
     PoolLeft,
     PoolEvicted,
+    EventBorn,
+    EventHandled,
+    EventLost,
 )
 """All facts; a fact's place is its code in a trace, so new ones go to the end."""
 

@@ -4,7 +4,7 @@ A program uses a Host as it would use a socket module, a disk and a logger; it c
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,9 @@ import trio
 
 from engines.lab.datagrams import DatagramSocket
 from engines.lab.facts import (
+    EventBorn,
+    EventHandled,
+    EventLost,
     Measured,
     Noted,
     StateChanged,
@@ -39,10 +42,18 @@ class Outcome:
 class Host:
     """One machine. `rng` is its own seeded randomness; `disk` survives a restart of the program, local variables do not."""
 
-    def __init__(self, name: str, kernel: Kernel, knobs: KnobBoard, recorder: Recorder, rng: random.Random) -> None:
+    def __init__(
+        self,
+        name: str,
+        kernel: Kernel,
+        knobs: KnobBoard,
+        recorder: Recorder,
+        randomness: Callable[[str], random.Random],
+    ) -> None:
         self.name = name
         self.knobs = knobs
-        self.rng = rng
+        self.randomness = randomness  # a seeded generator for one purpose: drawing from it shifts no other
+        self.rng = randomness("")
         self.recorder = recorder
         self.disk: dict[str, Any] = {}
         self._kernel = kernel
@@ -111,6 +122,20 @@ class Host:
     def measure(self, what: str, amount: float = 1.0) -> None:
         """Count something that only the program knows: it becomes the number `measured:<what>`."""
         self.recorder.record(Measured(self.name, what, amount))
+
+    def event_born(self, size: int = 0) -> int:
+        """Something happened that others want to hear of; returns its number, for `event_handled` elsewhere."""
+        event = self.recorder.next_number("event")
+        self.recorder.record(EventBorn(self.name, event, size))
+        return event
+
+    def event_handled(self, event: int) -> None:
+        """This host has learned of an event and dealt with it."""
+        self.recorder.record(EventHandled(self.name, event))
+
+    def event_lost(self, event: int, reason: str) -> None:
+        """This host gives an event up, and knows it."""
+        self.recorder.record(EventLost(self.name, event, reason))
 
     def timed_out(self, what: str, after_s: float) -> None:
         """Say that a time limit of `after_s` seconds ended something."""

@@ -119,10 +119,12 @@ class Lab:
         for spec in self._scenario.hosts:
             kernel = kernels[spec.name]
             kernel.neighbours = kernels
-            randomness = determinism.stream_of_randomness(self._seed, f"host {spec.name}")
-            host = Host(spec.name, kernel, self.knobs, self._recorder, randomness)
+            host = Host(spec.name, kernel, self.knobs, self._recorder, self._randomness_of(spec.name))
             self._machines[spec.name] = _Machine(spec, kernel, host)
         self._tune_links()
+
+    def _randomness_of(self, host: str) -> Callable[[str], Random]:
+        return lambda purpose: determinism.stream_of_randomness(self._seed, f"host {host} {purpose}".rstrip())
 
     def _tune_links(self) -> None:
         for link in self._network.links.values():

@@ -91,6 +91,23 @@ def _overhead_until(journal: Journal, start: Moment, end: Moment) -> float | Non
     return _overhead(journal, end)
 
 
+def _mean_delay(journal: Journal, at: Moment) -> float | None:
+    return journal.samples("event-delay").mean_between(0, at.length)
+
+
+def _mean_delay_between(journal: Journal, start: Moment, end: Moment) -> float | None:
+    return journal.samples("event-delay").mean_between(start.length, end.length)
+
+
+def _cost(journal: Journal, at: Moment) -> float | None:
+    useful = journal.level("event-bytes").at(at.length)
+    return journal.level("bytes").at(at.length) / useful if useful else None
+
+
+def _cost_until(journal: Journal, start: Moment, end: Moment) -> float | None:
+    return _cost(journal, end)
+
+
 def _mean_rate(journal: Journal, at: Moment) -> float | None:
     return journal.level("delivered").at(at.length) / at.time_s if at.time_s > 0 else None
 
@@ -110,6 +127,7 @@ def _rate_between(journal: Journal, start: Moment, end: Moment) -> float | None:
     return (level.at(end.length) - level.at(start.length)) / span_s if span_s > 0 else None
 
 
+_EVENT_DELAY = "from the moment it happened until a host has heard of it"
 _DELAY = "from the first byte of a request until the last byte of its response can be read by the client"
 _POOL_WAIT = "how long requests waited for a connection of the pool"
 
@@ -145,6 +163,22 @@ _METRICS = (
     _count("work-started", "work started", "", "pieces of work that a host began"),
     _count("work-finished", "work finished", "", "pieces of work that came to an end of their own"),
     _count("work-cancelled", "work cancelled", "", "pieces of work that were called off"),
+    _count("events", "events", "", "things that happened and that somebody wants to hear of"),
+    _count("events-handled", "events heard", "", "times that a host heard of an event, the first time each"),
+    _gauge("events-waiting", "events waiting", "events that nobody has heard of yet, and that are not given up"),
+    _count("events-lost", "events lost", "", "events that a host gave up knowingly"),
+    _count("events-duplicated", "duplicates", "", "times that a host handled an event it had handled before"),
+    _count("events-unordered", "out of order", "", "events heard after a younger one, by the same host"),
+    _quantile("event-delay", "event delay p50", f"half of the events were heard no later; {_EVENT_DELAY}", "event-delay", 0.50),
+    _quantile("event-delay-p95", "event delay p95", f"95 of 100 were heard no later; {_EVENT_DELAY}", "event-delay", 0.95),
+    _quantile("event-delay-max", "event delay max", f"the latest of all; {_EVENT_DELAY}", "event-delay", 1.0),
+    Metric(
+        "event-delay-mean", "event delay mean", "s", f"on average; {_EVENT_DELAY}", _mean_delay, _mean_delay_between
+    ),
+    Metric(
+        "bytes-per-event-byte", "bytes per useful byte", "", "all bytes sent for each byte of an event's payload",
+        _cost, _cost_until,
+    ),
     _count("wasted", "wasted work", "s", "time spent on work that was cancelled, failed, or died with its host"),
 )  # fmt: skip
 

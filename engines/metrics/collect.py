@@ -1,5 +1,6 @@
 """What reads the trace once, fact by fact, and writes down the series behind the numbers."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from engines.lab.facts import FACTS, Fact
@@ -9,7 +10,7 @@ from engines.metrics.series import Level, Samples
 Handlers = dict[type[Fact], Callable[[int], object]]
 
 
-class Collector:
+class Collector(ABC):
     """One concern's share of the reading: it names the facts it needs and adds to its levels and samples."""
 
     def __init__(self, trace: Trace) -> None:
@@ -17,9 +18,10 @@ class Collector:
         self.levels: dict[str, Level] = {}
         self.samples: dict[str, Samples] = {}
 
+    @abstractmethod
     def handlers(self) -> Handlers:
         """What to call with a fact's id, by class of fact."""
-        raise NotImplementedError
+        ...
 
     def level(self, name: str) -> Level:
         """The level called `name`; it begins to exist when it is first asked for."""

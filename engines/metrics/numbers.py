@@ -7,9 +7,10 @@ from engines.lab.units import format_quantity
 from engines.metrics.catalogue import Metric, Moment, find_metric
 from engines.metrics.collect import Journal
 from engines.metrics.counts import MEASURED, Connections, Packets, Pools, Programs, Work
+from engines.metrics.events import Events
 from engines.metrics.exchanges import Exchanges
 
-COLLECTORS = (Exchanges, Packets, Connections, Pools, Work, Programs)
+COLLECTORS = (Exchanges, Packets, Connections, Pools, Work, Programs, Events)
 
 
 class Numbers:

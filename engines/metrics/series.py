@@ -70,6 +70,11 @@ class Samples:
         first, last = bisect_left(self._facts, start), bisect_left(self._facts, end)
         return nearest_rank(sorted(self._values[first:last]), fraction)
 
+    def mean_between(self, start: int, end: int) -> float | None:
+        """The mean of the samples that facts `start` to `end - 1` completed; None of none."""
+        first, last = bisect_left(self._facts, start), bisect_left(self._facts, end)
+        return math.fsum(self._values[first:last]) / (last - first) if last > first else None
+
     def _sort_first(self, count: int) -> None:
         ordered, values = self._sorted, self._values
         if abs(count - len(ordered)) > _MOVE_ONE_BY_ONE:

@@ -19,7 +19,7 @@ _ALWAYS = frozenset(
     for fact in (
         f.RunEnded, f.RunFailed, f.CommandApplied, f.HostCrashed, f.HostFinished, f.StateChanged, f.WorkStarted,
         f.WorkFinished, f.WaitStarted, f.WaitEnded, f.TimedOut, f.Noted, f.ConnectionRefused, f.ConnectionReset,
-        f.PoolResized, f.PoolEvicted,
+        f.PoolResized, f.PoolEvicted, f.EventBorn, f.EventHandled, f.EventLost,
     )
 )  # fmt: skip
 _PACKETS = frozenset((f.PacketSent.code, f.ConnectionOpened.code, f.ConnectionClosed.code))
