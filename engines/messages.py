@@ -15,18 +15,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from math import inf, isfinite
 
-from engines.lab.facts import (
-    ConnectionOpening,
-    MessageEnded,
-    MessageStarted,
-    PacketDelivered,
-    PacketDropped,
-    PacketHeld,
-    PacketKind,
-    PacketReleased,
-    PacketSent,
-    Role,
-)  # fmt: skip
+from engines.lab import facts as f
+from engines.lab.facts import PacketKind, Role
 from engines.lab.trace import Trace
 from engines.streams import Direction
 
@@ -115,14 +105,14 @@ class MessageIndex:
         self._directions: dict[tuple[int, int], _Talk] = {}
         self._protocols: dict[int, bool] = {}
         self._handlers = {
-            ConnectionOpening.code: self._opening,
-            PacketSent.code: self._sent,
-            PacketDelivered.code: self._delivered,
-            PacketDropped.code: self._dropped,
-            PacketHeld.code: self._detour,
-            PacketReleased.code: self._detour,
-            MessageStarted.code: self._message_started,
-            MessageEnded.code: self._message_ended,
+            f.ConnectionOpening.code: self._opening,
+            f.PacketSent.code: self._sent,
+            f.PacketDelivered.code: self._delivered,
+            f.PacketDropped.code: self._dropped,
+            f.PacketHeld.code: self._detour,
+            f.PacketReleased.code: self._detour,
+            f.MessageStarted.code: self._message_started,
+            f.MessageEnded.code: self._message_ended,
         }
 
     def __len__(self) -> int:
@@ -323,7 +313,7 @@ class MessageIndex:
         size = trace.payload_size[packet]
         fate = self.fates[bisect_left(self.packets, packet)]
         if 0 <= fate < limit:
-            if trace.kind[fate] == PacketDelivered.code:
+            if trace.kind[fate] == f.PacketDelivered.code:
                 return ArrowState(Phase.DELIVERED, 1.0, size, size)
             progress = min(1.0, max(0.0, trace.x[fate]))
             return ArrowState(Phase.LOST, progress, 0, size, trace.names[trace.c[fate]])
@@ -346,13 +336,13 @@ class MessageIndex:
                 break
             since, fraction = way[-1]
             way.append((trace.time[detour], _along(fraction, since, arrives, trace.time[detour])))
-            if trace.kind[detour] == PacketHeld.code:
+            if trace.kind[detour] == f.PacketHeld.code:
                 held, arrives = trace.names[trace.c[detour]] or "held", inf
             else:
                 held, arrives = "", trace.x[detour]
         fate = self.fates[bisect_left(self.packets, packet)]
         if 0 <= fate < limit:
-            lost = trace.kind[fate] == PacketDropped.code
+            lost = trace.kind[fate] == f.PacketDropped.code
             way.append((trace.time[fate], min(1.0, max(0.0, trace.x[fate])) if lost else 1.0))
             held = ""
         elif not held:
@@ -435,6 +425,10 @@ class MessageIndex:
 
     # --- look-ups ---------------------------------------------------------------------------------------------------
 
+    def usual_transit_s(self) -> float:
+        """How long a packet lately took from one host to another, on the slowest way; UNKNOWN_TRANSIT_S before any did."""
+        return max(self._transit.values(), default=0.0) or UNKNOWN_TRANSIT_S
+
     def arrow_of_fact(self, fact: int) -> int | None:
         """The arrow that a fact about a packet or a message belongs to; None for other facts."""
         if not 0 <= fact < self.consumed:
@@ -444,13 +438,13 @@ class MessageIndex:
             return place
         trace = self.trace
         kind = trace.kind[fact]
-        if kind == MessageStarted.code:
+        if kind == f.MessageStarted.code:
             return self._started_by(fact, trace.cause[fact])
-        if kind == MessageEnded.code:
+        if kind == f.MessageEnded.code:
             message = trace.a[fact]
-            started = 0 <= message < fact and trace.kind[message] == MessageStarted.code
+            started = 0 <= message < fact and trace.kind[message] == f.MessageStarted.code
             return self.arrow_of_fact(message) if started else None
-        packet = fact if kind == PacketSent.code else trace.a[fact]
+        packet = fact if kind == f.PacketSent.code else trace.a[fact]
         if kind in self._handlers and (n := self._packet_number(packet)) != NONE:
             return self.owners[n]
         return None

@@ -226,3 +226,13 @@ def test_the_work_for_a_window_does_not_grow_with_the_run(mode: Mode, detail: De
         return counted
 
     assert calls(long_trace(1_000)) < 1.2 * calls(long_trace(200))
+
+
+@pytest.mark.parametrize(("latency_s", "row_s"), [(0.04, 0.01), (0.2, 0.05), (0.0004, 0.0001), (60.0, 20.0)])
+def test_the_suggested_scale_shows_a_way_in_a_few_rows(latency_s: float, row_s: float) -> None:
+    play = Play("client", "server", latency_s=latency_s)
+    play.connect(1, "client", "server")
+    model = SequenceModel(play.trace)
+    model.consume()
+    assert model.suggested_scale().row_s == pytest.approx(row_s)
+    assert model.suggested_scale().zoomed(1).row_s < row_s < model.suggested_scale().zoomed(-1).row_s

@@ -1,6 +1,7 @@
 """The sequence diagram as a whole: its folds, and any window of it at any moment, at a cost in proportion to the window."""
 
 from dataclasses import dataclass
+from math import log
 
 from engines.lab import facts as f
 from engines.lab.trace import Trace
@@ -13,8 +14,10 @@ from tui.view.lifelines import Layout, Lifelines, paint_header
 from tui.view.lines import Line
 from tui.view.rows import Detail, RowIndex
 
-_STEPS = (1, 2, 5)
-_SHORTEST_ROW_S, _LONGEST_ROW_S = 1e-5, 100.0
+_ROWS_S = [digit * 10.0**power for power in range(-5, 2) for digit in (1, 2, 5)]
+"""The steps of the zoom, in seconds a row: 10 µs to 50 s."""
+
+_ROWS_ON_THE_WAY = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +34,11 @@ class Mode:
         """The mode that many steps of 1, 2, 5 finer (positive) or coarser. Compact stays compact."""
         if not self.to_scale:
             return self
-        ladder = [digit * 10.0**power for power in range(-5, 3) for digit in _STEPS]
-        nearest = min(range(len(ladder)), key=lambda i: abs(ladder[i] - self.row_s))
-        wanted = ladder[max(0, min(len(ladder) - 1, nearest - steps))]
-        return Mode(max(_SHORTEST_ROW_S, min(_LONGEST_ROW_S, wanted)))
+        nearest = min(range(len(_ROWS_S)), key=lambda i: abs(_ROWS_S[i] - self.row_s))
+        return Mode(_ROWS_S[max(0, min(len(_ROWS_S) - 1, nearest - steps))])
 
 
 COMPACT = Mode()
-TO_SCALE = Mode(0.01)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,11 @@ class SequenceModel:
     def content_width(self, width: int) -> int:
         """Cells of the whole picture when it is shown in `width` cells; more than `width` means it scrolls sideways."""
         return Layout.of(width, len(self.hosts)).width
+
+    def suggested_scale(self) -> Mode:
+        """The scale at which a packet is on its way for a few rows: enough to see the slant, no more than that."""
+        wanted = self.messages.usual_transit_s() / _ROWS_ON_THE_WAY
+        return Mode(min(_ROWS_S, key=lambda row_s: abs(log(row_s / wanted))))
 
     # --- pictures ---------------------------------------------------------------------------------------------------
 

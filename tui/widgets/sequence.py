@@ -22,7 +22,7 @@ from tui.view.glyphs import ASCII, UNICODE, Glyphs
 from tui.view.lifelines import HEADER_HEIGHT
 from tui.view.lines import Line
 from tui.view.rows import Detail
-from tui.view.sequence import COMPACT, TO_SCALE, Mode, SequenceModel, Window
+from tui.view.sequence import COMPACT, Mode, SequenceModel, Window
 
 Scale = Literal["compact", "scale"]
 _KEEP_ROWS = 2_000
@@ -84,7 +84,7 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
         self.model = source if isinstance(source, SequenceModel) else SequenceModel(source)
         self.playhead = 0.0
         self._mode = COMPACT
-        self._scale = TO_SCALE
+        self._scale: Mode | None = None  # chosen by a person; until then the model suggests one
         self._detail: Detail = "messages"
         self._cursor: int | None = None
         self._following = True
@@ -120,15 +120,16 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
 
     @mode.setter
     def mode(self, value: Scale | Mode) -> None:
-        wanted = value if isinstance(value, Mode) else self._scale if value == "scale" else COMPACT
-        if wanted.to_scale:
-            self._scale = wanted
-        self._change(wanted, self._detail)
+        if isinstance(value, Mode):
+            self._change(value, self._detail)
+        elif value != self.mode:
+            to_scale = self._scale or self.model.suggested_scale()
+            self._change(to_scale if value == "scale" else COMPACT, self._detail)
 
     @property
     def row_s(self) -> float:
-        """Seconds a row to scale."""
-        return self._scale.row_s
+        """Seconds a row to scale; 0 while compact."""
+        return self._mode.row_s
 
     @property
     def detail(self) -> Detail:
@@ -394,7 +395,7 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
     def action_zoom(self, steps: int) -> None:
         """Finer or coarser steps of time (to scale)."""
         if self._mode.to_scale:
-            self.mode = self._mode.zoomed(steps)
+            self.mode = self._scale = self._mode.zoomed(steps)
 
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)
