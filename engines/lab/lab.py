@@ -1,6 +1,7 @@
 """One run: hosts and their programs on a network, under a clock, with every order and every fact written down."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
 
 import trio
 

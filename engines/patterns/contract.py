@@ -27,12 +27,14 @@ class Lesson(Scenario):
     """A scenario with what a class needs around it: the numbers to watch, the story, what to try next.
 
     `metrics` are names from `engines.metrics.CATALOGUE`, most telling first. `try_next` are suggestions, each one line, that
-    begin with what to do ("Kill the server while …").
+    begin with what to do ("Kill the server while …"). Lessons of several patterns that name the same `workload` (see
+    `workload`) do the same job in different ways, and can be compared.
     """
 
     metrics: tuple[str, ...] = ("requests", "responses", "bytes", "delay")
     beats: tuple[Beat, ...] = ()
     try_next: tuple[str, ...] = ()
+    workload: str = ""
 
 
 @dataclass(frozen=True, slots=True)
