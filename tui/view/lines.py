@@ -1,6 +1,7 @@
 """Lines of styled text, and the canvas they are drawn on. A style is a word ("request", "lost"); themes give it a look."""
 
 from functools import lru_cache
+from itertools import groupby
 
 from rich.cells import cell_len
 
@@ -75,17 +76,17 @@ class Canvas:
 
     def is_blank(self, x: int, length: int) -> bool:
         """Whether nothing is drawn in those columns."""
-        return all(self.get(at) == " " for at in range(x, x + length))
+        cells = self.chars[max(0, x - self.left) : max(0, x - self.left + length)]
+        return cells.count(" ") == len(cells)
 
     def line(self, *before: Span) -> Line:
         """What was drawn, as spans, behind the spans `before`."""
         spans = list(before)
-        chars, styles = self.chars, self.styles
-        start = 0
-        for i in range(1, self.width + 1):
-            if i == self.width or styles[i] != styles[start]:
-                spans.append(("".join(chars[start:i]), styles[start]))
-                start = i
+        chars, start = self.chars, 0
+        for style, cells in groupby(self.styles):
+            stop = start + len(list(cells))
+            spans.append(("".join(chars[start:stop]), style))
+            start = stop
         return tuple(span for span in spans if span[0])
 
 
