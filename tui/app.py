@@ -22,7 +22,7 @@ from tui.config import Config, ConfigError, complain, config_path, load_config
 from tui.engine import Engine
 from tui.screens.lab import FRAMES_A_SECOND, LabScreen
 from tui.terminal import examine_terminal, failure_line, log_failure, restored
-from tui.themes import DEFAULT_THEME, THEME_NAMES, textual_themes, variables
+from tui.themes import DEFAULT_THEME, THEME_NAMES, other_theme, textual_themes, theme_for, variables
 from tui.widgets.pattern_tab import PatternTab
 
 GC_THRESHOLD = (20_000, 50, 50)
@@ -144,10 +144,13 @@ class CommtuiApp(App[int]):
         ScrollBar.renderer = AsciiScrollBar if self._ascii else ScrollBarRender
         self.lab_screen.set_class(self._ascii, "-ascii")
 
+    def suit_terminal(self) -> None:
+        """Take the theme that this terminal's colours can show. Tests do not ask for it: they have no terminal."""
+        self.theme = theme_for(self.theme, sixteen_colours=self.console.color_system == "standard")
+
     def next_theme(self) -> None:
         """The other of our themes."""
-        place = THEME_NAMES.index(self.theme) if self.theme in THEME_NAMES else -1
-        self.theme = THEME_NAMES[(place + 1) % len(THEME_NAMES)]
+        self.theme = other_theme(self.theme)
         self._look_changed()
 
     def _look_changed(self) -> None:
@@ -212,6 +215,7 @@ def run_app(
 
 def run_on_terminal(app: CommtuiApp) -> int:
     """Run `app`, leave the terminal as it was whatever ends it, and return the exit status."""
+    app.suit_terminal()
     with restored(app.leave):
         app.run()
     return app.return_code or 0

@@ -58,6 +58,47 @@ INKS: dict[str, Inks] = {
 DEFAULT_THEME = "classroom-dark"
 THEME_NAMES = tuple(INKS)
 
+SIXTEEN = "-16"
+"""Themes of this ending stand in for the others on terminals of 16 colours, where the nearest of a soft hue would be grey."""
+
+INKS |= {
+    "classroom-dark-16": Inks(
+        paper="#000000",
+        raised="#000000",
+        text="#ffffff",
+        muted="#c0c0c0",
+        rule="#808080",
+        request="#00ffff",
+        response="#00ff00",
+        trouble="#ffff00",
+        dark=True,
+    ),
+    "classroom-light-16": Inks(
+        paper="#ffffff",
+        raised="#ffffff",
+        text="#000000",
+        muted="#000000",
+        rule="#808080",
+        request="#000080",
+        response="#006000",
+        trouble="#800000",
+        dark=False,
+    ),
+}
+
+
+def theme_for(name: str, *, sixteen_colours: bool) -> str:
+    """The theme called `name`, or what stands in for it where there are only 16 colours."""
+    plain = name.removesuffix(SIXTEEN)
+    return plain + SIXTEEN if sixteen_colours and plain in THEME_NAMES else plain
+
+
+def other_theme(name: str) -> str:
+    """The next of our themes, for as many colours as `name` is for."""
+    plain = name.removesuffix(SIXTEEN)
+    place = THEME_NAMES.index(plain) if plain in THEME_NAMES else -1
+    return theme_for(THEME_NAMES[(place + 1) % len(THEME_NAMES)], sixteen_colours=name.endswith(SIXTEEN))
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -94,7 +135,7 @@ STYLES: dict[str, Look] = {
     "trouble": Look("trouble", bold=True),
     "done-bar": Look("response"),
     "review-bar": Look("trouble"),
-    "spark": Look("request"),
+    "spark": Look("muted"),
     "wire-start": Look("request"),
     "wire-body": Look("response"),
     "wire-boundary": Look(bold=True, reverse=True),

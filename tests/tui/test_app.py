@@ -201,7 +201,9 @@ async def test_toggle_and_choice_from_anywhere() -> None:
         await d.press("a")
         assert d.lab.session.given == ["set keep-alive off"]
         assert "[ off ]" in d.text()
-        await d.press(next(row.key for row in d.tab.controls.rows if isinstance(row, KnobRow) and row.knob.name == "body"))
+        await d.press(
+            next(row.key for row in d.tab.controls.rows if isinstance(row, KnobRow) and row.knob.name == "body")
+        )
         assert d.lab.session.given[-1] == "set body large"
         assert d.tab.diagram.has_focus
 

@@ -205,7 +205,8 @@ def test_sparkline() -> None:
     assert sparkline([0, 1, 2, 3], 10, UNICODE) == "▁▃▆█"
     assert sparkline([5, 5], 10, UNICODE) == "▁▁"
     assert sparkline(range(100), 5, ASCII).isascii()
-    assert sparkline([], 5, UNICODE) == ""
+    assert sparkline([1, None, 2], 5, UNICODE) == "▁ █"
+    assert sparkline([], 5, UNICODE) == sparkline([None], 5, UNICODE) == ""
 
 
 def test_numbers() -> None:
@@ -278,6 +279,12 @@ def test_story_newest_first_suggestions_beside_or_below() -> None:
     narrow = joined(story_lines(STORY, 60, 5, UNICODE)).splitlines()
     assert narrow[0] == " ► A request."
     assert narrow[-2:] == [" Try next", " ● Kill the server."]
+    two = StoryFacts("Look.", (Told(1, "a short one"), Told(0, "a long one " * 20)), (), ("Do it.",))
+    assert joined(story_lines(two, 60, 5, UNICODE)).splitlines() == [
+        "    1.000 s  a short one",
+        " Try next",
+        " ● Do it.",
+    ]
     for width in (60, 80, 110, 200):
         assert all(width_of(spans) <= width for spans in story_lines(STORY, width, 5, UNICODE))
 

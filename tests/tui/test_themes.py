@@ -1,9 +1,21 @@
 """The themes: contrast by computing it, and that nothing is lost in 16 colours or without any."""
 
 import pytest
-from rich.color import ColorSystem
+from rich.color import Color, ColorSystem
 
-from tui.themes import DRAWN_NOT_READ, INKS, STYLES, contrast, luminance, palette, textual_themes, variables
+from tui.themes import (
+    DRAWN_NOT_READ,
+    INKS,
+    STYLES,
+    THEME_NAMES,
+    contrast,
+    luminance,
+    other_theme,
+    palette,
+    textual_themes,
+    theme_for,
+    variables,
+)
 from tui.view.lines import STYLES as DIAGRAM_STYLES
 
 
@@ -41,13 +53,29 @@ def test_ink_is_never_the_colour_of_its_paper(theme: str, system: ColorSystem) -
         assert style.color.downgrade(system) != style.bgcolor.downgrade(system), name
 
 
+@pytest.mark.parametrize("theme", THEME_NAMES)
+def test_the_hues_stay_apart_in_sixteen_colours(theme: str) -> None:
+    inks = INKS[theme_for(theme, sixteen_colours=True)]
+    shown = {
+        Color.parse(ink).downgrade(ColorSystem.STANDARD).number
+        for ink in (inks.paper, inks.text, inks.request, inks.response, inks.trouble)
+    }
+    assert len(shown) == 5
+
+
+def test_the_other_theme_has_as_many_colours() -> None:
+    assert other_theme("classroom-dark") == "classroom-light"
+    assert other_theme("classroom-light-16") == "classroom-dark-16"
+    assert theme_for("classroom-dark-16", sixteen_colours=False) == "classroom-dark"
+
+
 def test_every_style_of_the_diagram_has_a_look() -> None:
     assert set(DIAGRAM_STYLES) <= set(STYLES)
 
 
 def test_themes_agree_on_their_variables() -> None:
-    first, second = textual_themes()
-    assert set(first.variables) == set(second.variables) == set(variables("anything else"))
+    for theme in textual_themes():
+        assert set(theme.variables) == set(variables("anything else"))
 
 
 def test_unknown_themes_look_like_the_default() -> None:

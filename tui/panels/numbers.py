@@ -13,18 +13,18 @@ class Reading:
 
     title: str
     text: str
-    history: tuple[float, ...] = ()
+    history: tuple[float | None, ...] = ()
 
 
-def sparkline(values: Sequence[float], width: int, glyphs: Glyphs) -> str:
-    """The last `width` of `values` as bars between the lowest and the highest of them; all the lowest bar when they are equal."""
+def sparkline(values: Sequence[float | None], width: int, glyphs: Glyphs) -> str:
+    """The last `width` of `values` as bars between the lowest and the highest of them; a gap where there is no value."""
     shown = list(values)[-width:] if width > 0 else []
-    if not shown:
+    known = [value for value in shown if value is not None]
+    if not known:
         return ""
-    low, high = min(shown), max(shown)
-    top = len(glyphs.spark) - 1
-    scale = top / (high - low) if high > low else 0.0
-    return "".join(glyphs.spark[round((value - low) * scale)] for value in shown)
+    low, high = min(known), max(known)
+    scale = (len(glyphs.spark) - 1) / (high - low) if high > low else 0.0
+    return "".join(" " if value is None else glyphs.spark[round((value - low) * scale)] for value in shown)
 
 
 def number_lines(readings: Sequence[Reading], width: int, glyphs: Glyphs) -> list[Line]:

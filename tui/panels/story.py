@@ -29,28 +29,42 @@ def story_lines(facts: StoryFacts, width: int, height: int, glyphs: Glyphs) -> l
     """The newest of the story first; suggestions stand beside it when the pane is wide, below it when it is narrow."""
     if width >= 100 and facts.try_next:
         right_width = min(44, width // 3)
-        left = _told(facts, width - right_width - 3, glyphs)
+        left = _flat(_told(facts, width - right_width - 3, glyphs))
         right = _suggestions(facts, right_width, glyphs)
         return _beside(left, right, width - right_width - 3, max(len(left), len(right)), glyphs)
-    told = _told(facts, width, glyphs)
     # In a low pane the first suggestion matters more than the oldest sentences; the others can be scrolled to.
     first = _suggestions(replace(facts, try_next=facts.try_next[:1]), width, glyphs)
-    return [*told[: max(2, height - len(first))], *_suggestions(facts, width, glyphs)]
+    blocks = _told(facts, width, glyphs)
+    room = max(2, height - len(first))
+    kept = blocks[:1]
+    for block in blocks[1:]:
+        if len(_flat(kept)) + len(block) > room:
+            break
+        kept.append(block)
+    return [*_flat(kept), *_suggestions(facts, width, glyphs)]
 
 
-def _told(facts: StoryFacts, width: int, glyphs: Glyphs) -> list[Line]:
-    lines: list[Line] = []
+def _flat(blocks: Sequence[Sequence[Line]]) -> list[Line]:
+    return [spans for block in blocks for spans in block]
+
+
+def _told(facts: StoryFacts, width: int, glyphs: Glyphs) -> list[list[Line]]:
+    """Each explanation and each sentence as a block of lines, most important first; at last what the scenario is about."""
+    blocks: list[list[Line]] = []
     for text in facts.chosen:
         wrapped = wrap(text, width - 4)
-        lines += [(Span(f" {glyphs.pointer} " if i == 0 else "   ", "key"), *spans) for i, spans in enumerate(wrapped)]
+        blocks.append(
+            [(Span(f" {glyphs.pointer} " if i == 0 else "   ", "key"), *spans) for i, spans in enumerate(wrapped)]
+        )
     for index, told in enumerate(facts.told):
         style = "strong" if index == 0 and not facts.chosen else "text"
         stamp = f" {told.time_s:8.3f} s  "
         wrapped = wrap(told.text, width - len(stamp) - 1, style)
-        for i, spans in enumerate(wrapped):
-            lines.append((Span(stamp if i == 0 else " " * len(stamp), "muted"), *spans))
-    lines += [(Span(" "), *spans) for spans in wrap(facts.purpose, width - 2, "muted" if lines else "text")]
-    return lines
+        blocks.append(
+            [(Span(stamp if i == 0 else " " * len(stamp), "muted"), *spans) for i, spans in enumerate(wrapped)]
+        )
+    blocks.append([(Span(" "), *spans) for spans in wrap(facts.purpose, width - 2, "muted" if blocks else "text")])
+    return blocks
 
 
 def _suggestions(facts: StoryFacts, width: int, glyphs: Glyphs) -> list[Line]:

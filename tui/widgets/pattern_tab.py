@@ -16,7 +16,7 @@ from tui.index import TraceIndex
 from tui.panels.controls import FaultRow, Row, knob_rows
 from tui.panels.header import HeaderFacts
 from tui.panels.keys import assign_letters
-from tui.panels.lines import Line, wrap
+from tui.panels.lines import Line, Span, line
 from tui.panels.numbers import Reading, number_lines
 from tui.panels.story import StoryFacts, story_lines
 from tui.panels.wire import wire_lines
@@ -205,7 +205,7 @@ class PatternTab(Container):
             Reading(
                 self._engine.metric_title(name),
                 numbers.text(name, time_s, length),
-                tuple(value or 0.0 for value in numbers.series(name, time_s, SPARK_BUCKETS, length=length)),
+                tuple(numbers.series(name, time_s, SPARK_BUCKETS, length=length)),
             )
             for name in self.lesson.metrics
         ]
@@ -230,7 +230,7 @@ class PatternTab(Container):
             packets = self.diagram.detail == "packets"
             fact_id = None if chosen is None else bytes_behind(self.index, chosen, time_s, packets=packets)
         if fact_id is None:
-            return wrap("No bytes here. Choose an arrow in the diagram: up and down, or a click.", 76, "muted", " ")
+            return [line(Span(" No bytes here. Choose an arrow in the diagram: up and down, or a click.", "muted"))]
         facts = wire_facts(self._engine, self.index, fact_id, time_s)
         return wire_lines(facts, self.pane.room.width, self.pane.glyphs, as_hex=self.as_hex)
 
