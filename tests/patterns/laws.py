@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from engines.lab.facts import (
     ConnectionOpening,
@@ -30,6 +31,7 @@ from engines.lab.facts import (
 from engines.lab.trace import Recorded, Trace
 
 Breaches = Iterator[str]
+F = TypeVar("F", bound=Fact)
 
 
 def breaches(trace: Trace) -> list[str]:
@@ -172,6 +174,7 @@ LAWS: tuple[Callable[[list[Recorded]], Breaches], ...] = (
 )
 
 
-def every(trace: Trace, kind: type[Fact]) -> list[Recorded]:
-    """All facts of a class, in order."""
-    return [trace[i] for i in range(len(trace)) if trace.kind[i] == kind.code]
+def every(trace: Trace, kind: type[F]) -> list[tuple[Recorded, F]]:
+    """All facts of a class, in order, with their stamps."""
+    records = (trace[i] for i in range(len(trace)) if trace.kind[i] == kind.code)
+    return [(record, record.fact) for record in records if isinstance(record.fact, kind)]
