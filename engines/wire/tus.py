@@ -5,6 +5,7 @@ keeps the bytes that came, and a HEAD tells the client how many those are.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import httpx
@@ -102,12 +103,13 @@ class TusServer:
     async def _fill(self, upload: Upload, request: Request) -> Response:
         turn, was_complete = upload.turn, upload.complete
         try:
-            async for piece in request.stream():
-                if upload.turn != turn:
-                    return _reply(409)
-                if len(upload.data) + len(piece) > upload.size:
-                    return _reply(413)
-                upload.data += piece
+            async with aclosing(request.stream()) as pieces:
+                async for piece in pieces:
+                    if upload.turn != turn:
+                        return _reply(409)
+                    if len(upload.data) + len(piece) > upload.size:
+                        return _reply(413)
+                    upload.data += piece
         except ClientDisconnect:
             return _reply(400)  # nobody will read it; what came is kept
         if upload.complete and not was_complete:
