@@ -338,7 +338,16 @@ def test_the_highest_of_a_level(steps: list[int], start: int, end: int) -> None:
     for fact_id, step in enumerate(steps):
         level.add(fact_id, step)
     start, end = sorted((start, end))
-    assert level.highest(start, end) == max(sum(steps[:k]) for k in range(start, end + 1))
+    apart = [float(fact_id) for fact_id in range(len(steps))]
+    assert level.highest(start, end, apart) == max(sum(steps[:k]) for k in range(start, end + 1))
+
+
+def test_a_queue_that_lasts_no_time_is_no_queue() -> None:
+    level = Level()
+    for fact_id, step in enumerate((1, -1, 1, -1)):
+        level.add(fact_id, step)
+    assert level.highest(0, 4, [1.0, 1.0, 1.0, 1.0]) == 0
+    assert level.highest(0, 4, [1.0, 1.0, 1.0, 1.5]) == 1
 
 
 @given(st.binary(max_size=60), st.lists(st.integers(1, 7), max_size=12), st.integers(1, 5))

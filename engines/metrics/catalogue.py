@@ -65,7 +65,7 @@ def _gauge(name: str, title: str, help_line: str) -> Metric:
         return journal.level(name).at(at.length)
 
     def bucket(journal: Journal, start: Moment, end: Moment) -> float:
-        return journal.level(name).highest(start.length, end.length)
+        return journal.level(name).highest(start.length, end.length, journal.trace.time)
 
     return Metric(name, title, "", help_line, value, bucket)
 

@@ -7,6 +7,7 @@ over a million facts costs as little as following the last one.
 import math
 from array import array
 from bisect import bisect_left, insort
+from collections.abc import Sequence
 
 _MOVE_ONE_BY_ONE = 64
 """Up to this many samples are put into (or taken out of) the sorted list one at a time; beyond, it is sorted anew."""
@@ -39,10 +40,19 @@ class Level:
         """Whether anything among the first `length` facts changed it."""
         return bool(self._facts) and self._facts[0] < length
 
-    def highest(self, start: int, end: int) -> float:
-        """The highest it stood from after `start` facts until after `end` facts."""
+    def highest(self, start: int, end: int, time_s: Sequence[float]) -> float:
+        """The highest it stood from after `start` facts until after `end` facts, for longer than no time at all.
+
+        `time_s` is when each fact happened. A request that joins a queue and is served in the same instant made no queue.
+        """
         first, last = bisect_left(self._facts, start), bisect_left(self._facts, end)
-        return max([self.at(start), *self._values[first:last]])
+        facts = self._facts
+        lasting = (
+            self._values[i]
+            for i in range(first, last)
+            if i + 1 == len(facts) or time_s[facts[i + 1]] > time_s[facts[i]]
+        )
+        return max([self.at(start), *lasting])
 
 
 class Samples:
