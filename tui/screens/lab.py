@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from engines.patterns.contract import Lesson, Pattern
 
 FRAMES_A_SECOND = 18
+FULL_FRAME_EVERY = 4
 STILL_FRAMES = 4
 """Frames without change before the timer stops: an order given to the engine needs a moment to show."""
 
@@ -45,6 +46,7 @@ class LabScreen(LabActions):
         self._open: PatternTab | None = None
         self._timer: Timer | None = None
         self._still = 0
+        self._frame = 0
         self._notice = FIRST_HINT
         self._failure = ""
 
@@ -105,16 +107,18 @@ class LabScreen(LabActions):
     def _tick(self) -> None:
         if self.lab.writer_is_behind:
             return
-        self._still = 0 if self.draw() else self._still + 1
+        self._frame += 1
+        moving = self.draw(full=self._frame % FULL_FRAME_EVERY == 0)
+        self._still = 0 if moving else self._still + 1
         if self._still >= STILL_FRAMES and self._timer is not None:
             self._timer.pause()
 
-    def draw(self) -> bool:
-        """One frame; true while more will come by itself."""
+    def draw(self, *, full: bool = True) -> bool:
+        """One frame; true while more will come by itself. Numbers and panes are only in full ones."""
         if not self.is_mounted:
             return False
         tab = self.tab
-        moving = tab.frame(motion=self.lab.motion) if tab is not None else False
+        moving = tab.frame(motion=self.lab.motion, full=full) if tab is not None else False
         self._draw_top(tab)
         self._draw_footer(tab)
         return moving

@@ -160,16 +160,19 @@ class PatternTab(Container):
             rolling=playback.rolling,
         )
 
-    def frame(self, *, motion: bool) -> bool:
-        """Draw what has changed since the last frame; true if there is more to come by itself."""
+    def frame(self, *, motion: bool, full: bool = True) -> bool:
+        """Draw what has changed since the last frame; true if there is more to come by itself.
+
+        A frame that is not `full` leaves out the numbers and the pane: nobody reads them eighteen times a second.
+        """
         self.playback.settle()
         behind = self.index.consume(FACTS_A_FRAME)
         behind = bool(self.diagram.consume(FACTS_A_FRAME)) or behind
         time_s = self.playhead(motion=motion)
         self.diagram.tick(time_s)
         self.controls.show_rows(self._rows(time_s), frozen=self.playback.in_review)
-        self._draw_slow_panels(time_s)
-        return behind or self.playback.moving
+        late = self._draw_slow_panels(time_s, full=full)
+        return behind or late or self.playback.moving
 
     def _rows(self, time_s: float) -> list[Row]:
         texts = {**self._starting, **self.index.knobs_at(time_s)}
@@ -181,8 +184,11 @@ class PatternTab(Container):
         ]
         return rows
 
-    def _draw_slow_panels(self, time_s: float) -> None:
-        """Numbers and pane follow the facts, not the clock: they are made anew only when a fact or the selection is new."""
+    def _draw_slow_panels(self, time_s: float, *, full: bool) -> bool:
+        """Numbers and pane follow the facts, not the clock: they are made anew only when a fact or the selection is new.
+
+        True if they are out of date and were left so.
+        """
         length = min(self.playback.trace.length_at(time_s), self._numbers_read + FACTS_A_FRAME)
         self._numbers_read = max(self._numbers_read, length)
         pane = self.pane
@@ -191,13 +197,16 @@ class PatternTab(Container):
             self.app.theme, self.playback.message,
         )  # fmt: skip
         if state == self._drawn:
-            return
+            return False
+        if not full:
+            return True
         self._drawn = state
         if self.numbers_view.is_on_screen:
             lines = number_lines(self._readings(time_s, length), self.numbers_view.room.width, pane.glyphs)
             self.numbers_view.show(lines)
         if pane.is_on_screen:
             pane.show_pane(_PANE_LINES[pane.shown](self, time_s))
+        return False
 
     def _readings(self, time_s: float, length: int) -> list[Reading]:
         numbers = self._numbers
