@@ -178,6 +178,7 @@ LESSON = Lesson(
         "Send two requests in one segment: the server finds the boundary, and answers them in their order.",
         "Make 8 requests at once over a pool of 2, and watch the queue: the burst takes four times as long.",
         "Set the pause to 6 s, longer than the server keeps an idle connection, and count the connections.",
+        "Set the pause to 4.7 s: request and goodbye cross on the wire, and the request gets no answer at all.",
         "Kill the server while it works, restart it, and see what the client had to do to go on.",
         "Unplug the client for a while: nobody gets an error, and only the read timeout ends the silence.",
     ),

@@ -65,7 +65,7 @@ async def client(host: Host) -> None:
             image = PNG_SIGNATURE + host.rng.randbytes(int(host.knobs.number("image-size")) - len(PNG_SIGNATURE))
             upload = METHODS[str(host.knobs["method"])]
             with host.working(f"upload {len(image):,} bytes"):
-                await upload(host, http, image, Journey(len(image) * host.knobs.number("interrupted-at")))
+                await upload(host, http, image, Journey(len(image), host.knobs.number("interrupted-at")))
             await trio.sleep(2.0)
 
 
@@ -123,10 +123,10 @@ async def until_done(host: Host, attempt: Callable[[], Awaitable[None]]) -> None
 
 
 class Journey:
-    """The way of an upload's bytes out of the program: it breaks off once, after `breaks_after` bytes of the image."""
+    """The way of an image's bytes out of the program: it breaks off once, when `share` of them have gone, if not all."""
 
-    def __init__(self, breaks_after: float) -> None:
-        self._left = breaks_after
+    def __init__(self, size: int, share: float) -> None:
+        self._left = size * share if share < 1 else math.inf
 
     async def pieces(self, data: bytes, size: int) -> AsyncGenerator[bytes, None]:
         """`data` in pieces of `size` bytes."""
