@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual.app import App
@@ -19,11 +20,12 @@ from textual.scrollbar import ScrollBar, ScrollBarRender
 
 from tui.bindings import ACTIONS
 from tui.config import Config, ConfigError, complain, config_path, load_config
-from tui.engine import Engine
 from tui.screens.lab import FRAMES_A_SECOND, LabScreen
 from tui.terminal import examine_terminal, failure_line, log_failure, restored
 from tui.themes import DEFAULT_THEME, THEME_NAMES, other_theme, textual_themes, theme_for, variables
-from tui.widgets.pattern_tab import PatternTab
+
+if TYPE_CHECKING:
+    from tui.engine import Engine
 
 GC_THRESHOLD = (20_000, 50, 50)
 """Collections are nearly all of a frame's slowest percent; what was made at the start is never garbage and is left alone."""
@@ -42,7 +44,7 @@ class AsciiScrollBar(ScrollBarRender):
 class EngineLoaded(Message):
     """The engines are here, or could not be brought in."""
 
-    def __init__(self, outcome: Engine | Exception) -> None:
+    def __init__(self, outcome: "Engine | Exception") -> None:
         super().__init__()
         self.outcome = outcome
 
@@ -59,7 +61,7 @@ class CommtuiApp(App[int]):
     def __init__(
         self,
         *,
-        load: Callable[[], Engine],
+        load: "Callable[[], Engine]",
         pattern: str | None = None,
         scenario: str | None = None,
         seed: int = 0,
@@ -155,7 +157,7 @@ class CommtuiApp(App[int]):
 
     def _look_changed(self) -> None:
         self.refresh(layout=True)
-        for tab in self.lab_screen.query(PatternTab):
+        for tab in self.lab_screen.tabs.values():
             tab.look_changed()
         self.lab_screen.wake()
 
@@ -177,7 +179,7 @@ class CommtuiApp(App[int]):
             self._loop.call_soon_threadsafe(lambda: self.exit(return_code=128 + signal_number))
 
     def on_unmount(self) -> None:
-        for tab in self.lab_screen.query(PatternTab):
+        for tab in self.lab_screen.tabs.values():
             tab.close_session()
 
     def _handle_exception(self, error: Exception) -> None:
@@ -232,10 +234,8 @@ def _configured(
     no_motion: bool,
 ) -> CommtuiApp:
     """The command line comes first, then the config file, then the defaults."""
-    from tui.loading import load_engine
-
     return CommtuiApp(
-        load=load_engine,
+        load=_load_engine,
         pattern=pattern,
         scenario=scenario,
         seed=seed if seed is not None else 0,
@@ -245,3 +245,10 @@ def _configured(
         motion=not no_motion and config.motion is not False,
         keys=dict(config.keys),
     )
+
+
+def _load_engine() -> "Engine":
+    """Called in the loading thread: the module below imports everything that the first paint does without."""
+    from tui.loading import load_engine
+
+    return load_engine()

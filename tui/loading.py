@@ -1,6 +1,7 @@
 """Brings in the engines and the network libraries they need: slow, so the app calls it in a thread after its first paint."""
 
 from collections.abc import Mapping
+from importlib import import_module
 
 from engines.lab.dissection import Part, Side
 from engines.lab.knobs import Value
@@ -13,7 +14,9 @@ CAUSES_TOLD = 2
 
 
 def load_engine() -> Engine:
-    """Import everything a run needs."""
+    """Import everything a run and its tab need."""
+    import_module("tui.widgets.pattern_tab")
+    import_module("tui.screens.finding")
     from engines.lab.session import Session
     from engines.metrics.catalogue import find_metric
     from engines.metrics.numbers import Numbers

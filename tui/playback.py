@@ -55,7 +55,7 @@ class SessionLike(Protocol):
     def close(self) -> None: ...
 
 
-class InReview(Exception):
+class InReview(ValueError):
     """Something was asked for that only works at the live end; the message says how to get there."""
 
 

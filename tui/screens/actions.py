@@ -1,36 +1,21 @@
-"""What the keys do: one short method for each action of `tui.bindings`. What stands on the screen is in `tui.screens.lab`."""
+"""What the keys do: one short method for each action of `tui.bindings`. What stands on the screen is in `tui.screens.lab`.
+
+What is not needed for the first paint is imported where it is used.
+"""
 
 from random import Random
 from typing import TYPE_CHECKING, cast
 
-from textual.binding import Binding
-from textual.keys import format_key
 from textual.screen import Screen
 
-from engines.lab.commands import CommandError, parse_command
-from tui.bindings import ACTIONS, GROUPS, Action, bindings
-from tui.engine import Engine
-from tui.panels.help import HelpRow
-from tui.panels.palette import Entry
-from tui.playback import InReview
-from tui.screens.help import HelpScreen
-from tui.screens.picker import PickerScreen
+from tui.bindings import bindings
 from tui.widgets.panes import PANES
-from tui.widgets.pattern_tab import PatternTab
-from tui.widgets.sequence import SequenceDiagram
 
 if TYPE_CHECKING:
     from engines.patterns.contract import Pattern
     from tui.app import CommtuiApp
-
-ABOUT = (
-    "Real protocol code runs here under a clock that you can stop, on a network that you can break. "
-    "Every byte is written down, so you can look back at any moment.",
-    "Letters beside knobs and faults work them from anywhere; enter types a value with its unit (200 ms, 5 %), "
-    "del brings the default back. Commands such as `set latency 200ms` or `kill server` can be typed after `:`.",
-)
-
-_COMMAND, _ACTION = "command:", "action:"
+    from tui.engine import Engine
+    from tui.widgets.pattern_tab import PatternTab
 
 
 class LabActions(Screen[None]):
@@ -38,7 +23,7 @@ class LabActions(Screen[None]):
 
     BINDINGS = bindings()
 
-    _engine: Engine | None = None
+    _engine: "Engine | None" = None
     _seeds = Random()
 
     @property
@@ -46,7 +31,7 @@ class LabActions(Screen[None]):
         return cast("CommtuiApp", self.app)
 
     @property
-    def tab(self) -> PatternTab | None:
+    def tab(self) -> "PatternTab | None":
         raise NotImplementedError
 
     def wake(self) -> None:
@@ -64,7 +49,7 @@ class LabActions(Screen[None]):
             return
         try:
             self.tab.playback.command(command)
-        except (InReview, CommandError) as refusal:
+        except ValueError as refusal:
             self.notify_line(str(refusal))
         self.wake()
 
@@ -211,25 +196,15 @@ class LabActions(Screen[None]):
         await self.open_tab(patterns[(place + steps) % len(patterns)])
 
     def action_help(self) -> None:
-        groups = {group: [self._help_row(a) for a in ACTIONS if a.group == group] for group in GROUPS}
-        groups["Diagram"] += _diagram_rows()
-        if self._engine is not None:
-            groups["Patterns"] += [HelpRow(p.key, p.title) for p in self._engine.patterns]
-        if self.tab is not None:
-            knobs, faults = self.tab.key_table()
-            groups["Knobs here"] = [HelpRow(key, text) for key, text in knobs]
-            groups["Faults here"] = [HelpRow(key, text) for key, text in faults]
-        self.app.push_screen(HelpScreen(groups, ABOUT))
+        from tui.screens.finding import help_screen
 
-    def _help_row(self, action: Action) -> HelpRow:
-        return HelpRow(self.lab.keys_shown[action.id], action.text)
+        self.app.push_screen(help_screen(self.lab.keys_shown, self._engine, self.tab))
 
     def action_scenarios(self) -> None:
         tab = self.tab
         if tab is None:
             return
-        entries = [Entry(x.title, x.purpose, x.name, words=x.name) for x in tab.pattern.lessons]
-        start = [x.name for x in tab.pattern.lessons].index(tab.lesson.name)
+        from tui.screens.finding import scenario_picker
 
         def chosen(name: str | None) -> None:
             if name is not None:
@@ -237,50 +212,17 @@ class LabActions(Screen[None]):
                 self.notify_line(tab.lesson.purpose)
                 self.wake()
 
-        hint = "a few letters, or up and down; enter plays it"
-        self.app.push_screen(PickerScreen("scenarios", entries, hint=hint, tall=True, start=start), chosen)
+        self.app.push_screen(scenario_picker(tab), chosen)
 
     def action_palette(self) -> None:
-        entries = [
-            Entry(a.text, a.group, _ACTION + a.action, self.lab.keys_shown[a.id], words=a.id)
-            for a in ACTIONS
-            if a.id != "palette"
-        ]
-        if self._engine is not None:
-            entries += [
-                Entry(f"open {p.title}", p.summary, f"{_ACTION}open_pattern({p.name!r})", p.key)
-                for p in self._engine.patterns
-            ]
-        if self.tab is not None:
-            entries += [
-                Entry(fault.title, fault.help, _COMMAND + command, words=command)
-                for fault in self.tab.lesson.faults
-                for command in (fault.on, fault.off)
-                if command is not None
-            ]
+        from tui.screens.finding import ACTION, COMMAND, palette_screen
 
         async def chosen(value: str | None) -> None:
             if value is None:
                 return
-            if value.startswith(_COMMAND):
-                self.order(value.removeprefix(_COMMAND))
+            if value.startswith(COMMAND):
+                self.order(value.removeprefix(COMMAND))
             else:
-                await self.run_action(value.removeprefix(_ACTION))
+                await self.run_action(value.removeprefix(ACTION))
 
-        hint = "an action, or a command such as: set latency 200ms"
-        self.app.push_screen(PickerScreen("palette", entries, hint=hint, free=_typed_command), chosen)
-
-
-def _typed_command(text: str) -> Entry | None:
-    """The command that `text` is, as an entry to choose; None when it is none (yet)."""
-    try:
-        command = str(parse_command(text))
-    except CommandError:
-        return None
-    return Entry(command, "give this order", _COMMAND + command)
-
-
-def _diagram_rows() -> list[HelpRow]:
-    """The keys that the diagram has while it is focused."""
-    bindings = [binding for binding in SequenceDiagram.BINDINGS if isinstance(binding, Binding)]
-    return [HelpRow(format_key(binding.key), binding.description) for binding in bindings]
+        self.app.push_screen(palette_screen(self.lab.keys_shown, self._engine, self.tab), chosen)

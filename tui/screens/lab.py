@@ -9,18 +9,18 @@ from textual.containers import Container, Horizontal
 from textual.timer import Timer
 
 from tui.bindings import footer_order
-from tui.engine import Engine
 from tui.panels.header import HeaderFacts, Hint, Standing, TabFacts
 from tui.panels.lines import wrap
 from tui.screens.actions import LabActions
 from tui.terminal import SMALLEST
-from tui.widgets.control_panel import ControlPanel, is_number
 from tui.widgets.lines import LineView
-from tui.widgets.pattern_tab import PatternTab
 from tui.widgets.top import FooterBar, HeaderView, ScrubBar, TabBar
 
 if TYPE_CHECKING:
     from engines.patterns.contract import Lesson, Pattern
+    from tui.engine import Engine
+    from tui.widgets.control_panel import ControlPanel
+    from tui.widgets.pattern_tab import PatternTab
 
 FRAMES_A_SECOND = 18
 FULL_FRAME_EVERY = 4
@@ -43,6 +43,7 @@ class LabScreen(LabActions):
         super().__init__()
         self._now = now
         self._frames_a_second = frames_a_second
+        self.tabs: dict[str, PatternTab] = {}
         self._open: PatternTab | None = None
         self._timer: Timer | None = None
         self._still = 0
@@ -67,11 +68,11 @@ class LabScreen(LabActions):
         self.call_after_refresh(self.draw)
 
     @property
-    def tab(self) -> PatternTab | None:
+    def tab(self) -> "PatternTab | None":
         """The open tab, once there is one."""
         return self._open if self._open is not None and self._open.is_mounted else None
 
-    async def show_engine(self, engine: Engine, pattern: "Pattern", lesson: "Lesson", seed: int, pace: float) -> None:
+    async def show_engine(self, engine: "Engine", pattern: "Pattern", lesson: "Lesson", seed: int, pace: float) -> None:
         """The engines are loaded: open the first tab, playing."""
         self._engine = engine
         await self._show_pattern(pattern, lesson, seed, pace)
@@ -81,11 +82,13 @@ class LabScreen(LabActions):
 
     async def _show_pattern(self, pattern: "Pattern", lesson: "Lesson", seed: int, pace: float) -> None:
         assert self._engine is not None
-        bodies = self.query_one("#bodies")
-        found = next((tab for tab in bodies.query(PatternTab) if tab.pattern is pattern), None)
+        found = self.tabs.get(pattern.name)
         if found is None:
+            from tui.widgets.pattern_tab import PatternTab
+
             found = PatternTab(pattern, self._engine, lesson=lesson, seed=seed, pace=pace, now=self._now)
-            await bodies.mount(found)
+            self.tabs[pattern.name] = found
+            await self.query_one("#bodies").mount(found)
         if self._open is not None and self._open is not found:
             self._open.playback.leave()
             self._open.display = False
@@ -123,7 +126,7 @@ class LabScreen(LabActions):
         self._draw_footer(tab)
         return moving
 
-    def _draw_top(self, tab: PatternTab | None) -> None:
+    def _draw_top(self, tab: "PatternTab | None") -> None:
         header = self.query_one(HeaderView)
         scrub = self.query_one(ScrubBar)
         if tab is None:
@@ -140,7 +143,7 @@ class LabScreen(LabActions):
             [TabFacts(p.key, p.tab, f"screen.open_pattern({p.name!r})", p is tab.pattern) for p in patterns]
         )
 
-    def _draw_footer(self, tab: PatternTab | None) -> None:
+    def _draw_footer(self, tab: "PatternTab | None") -> None:
         notice = self._notice
         if tab is not None and tab.playback.standing is Standing.FAILED:
             notice = f"{tab.playback.message or 'this run failed'}: press r to start again"
@@ -151,7 +154,7 @@ class LabScreen(LabActions):
         footer = self.query_one(FooterBar)
         footer.show_hints(self._hints(tab), notice)
 
-    def _hints(self, tab: PatternTab | None) -> list[Hint]:
+    def _hints(self, tab: "PatternTab | None") -> list[Hint]:
         keys = self.lab.keys_shown
         if tab is not None and tab.controls.has_focus:
             words = [("↑↓", "choose"), ("←→", "turn"), ("enter", "type a value"), ("del", "default"), ("esc", "done")]
@@ -198,15 +201,15 @@ class LabScreen(LabActions):
             await self.action_open_pattern(pattern.name)
         elif self.tab is not None and (row := self.tab.controls.press_letter(event.character)) is not None:
             event.stop()
-            if is_number(row):
+            if self.tab.controls.wants_cursor(row):
                 self.reveal_controls()
                 self.tab.controls.focus()
 
-    def on_control_panel_ordered(self, event: ControlPanel.Ordered) -> None:
+    def on_control_panel_ordered(self, event: "ControlPanel.Ordered") -> None:
         event.stop()
         self.order(event.command)
 
-    def on_control_panel_refused(self, event: ControlPanel.Refused) -> None:
+    def on_control_panel_refused(self, event: "ControlPanel.Refused") -> None:
         event.stop()
         self.notify_line(event.reason)
 

@@ -78,6 +78,11 @@ class ControlPanel(LineView):
                 return row
         return None
 
+    @staticmethod
+    def wants_cursor(row: Row) -> bool:
+        """Whether `row` is a number: those are turned step by step, or typed."""
+        return isinstance(row, KnobRow) and isinstance(row.knob, Number)
+
     def _turn(self, row: KnobRow, steps: int) -> None:
         if row.value is None:
             return
@@ -169,7 +174,7 @@ class ControlPanel(LineView):
                     self.post_message(self.Ordered(command_for(row.knob, row.knob.default)))
             case "escape":
                 self.post_message(self.Left())
-            case _ if event.character and event.character.isdigit() and is_number(row):
+            case _ if event.character and event.character.isdigit() and self.wants_cursor(row):
                 self._typed = event.character
             case _:
                 return False
@@ -206,7 +211,3 @@ class ControlPanel(LineView):
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         self._wheel(event, -1)
-
-
-def is_number(row: Row) -> bool:
-    return isinstance(row, KnobRow) and isinstance(row.knob, Number)
