@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from engines.lab.facts import ConnectionClosed, Measured, Noted, TimedOut, WorkStarted
+from engines.lab.facts import Measured, Noted, TimedOut, WorkStarted
 from engines.lab.host import Host
 from engines.lab.knobs import Number, Toggle
 from engines.lab.scenario import HostSpec
@@ -92,10 +92,8 @@ LESSON = Lesson(
     metrics=("measured:reports", "measured:given up", "measured:useless seconds", "work-started", "work-finished",
              "work-cancelled", "timeouts", "connections", "delay"),
     beats=(
-        Beat(TimedOut, "The client has heard nothing for {after_s} s and gives up. The server has done nothing wrong: it is"
-             " still at work.", {"what": "read"}),
-        Beat(ConnectionClosed, "The client closes the connection. With HTTP/1.1 that is its only way of saying “never mind”,"
-             " and the server must listen to hear it.", {"host": "client"}),
+        Beat(TimedOut, "Nothing for {after_s} s: the client gives up and closes the connection. With HTTP/1.1 that is its only"
+             " way of saying “never mind”, and the server must listen to hear it.", {"what": "read"}),
         Beat(Noted, "The server heard that the client left, and stopped. It is free for somebody who waits.",
              {"text": "the client has left"}),
         Beat(Measured, "{amount} seconds of work for a client that had left. Nobody will read this report.",

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from engines.lab.facts import Measured, MessageStarted, Noted, TimedOut
+from engines.lab.facts import Measured, MessageStarted, Noted
 from engines.lab.host import Host
 from engines.lab.knobs import Choice, Number, Toggle
 from engines.lab.scenario import HostSpec
@@ -91,7 +91,7 @@ LESSON = Lesson(
     name="lost-response",
     title="Lost response",
     purpose="The work is done but the answer does not come: ask again, and it may be done twice.",
-    hosts=(HostSpec("client", client, "shop"), HostSpec("server", server, "payments")),
+    hosts=(HostSpec("client", client), HostSpec("server", server)),
     protocols={80: Http1Dissector},
     network={"latency": 0.2},
     until_s=40.0,
@@ -102,7 +102,7 @@ LESSON = Lesson(
         Number("slow-every", "slow every", "", 3, 1, 1000, 1, "one charge out of this many takes the slow time", integer=True),
         Number("slow-time", "slow time", "s", 4.0, 0.0, 60.0, 1.0, "how long the server works on a slow charge"),
         Number("service-time", "service time", "s", 0.2, 0.0, 10.0, 0.1, "how long the server works on any other charge"),
-        Number("pause", "pause", "s", 1.5, 0.1, 60.0, 0.5, "the shop's pause between two orders"),
+        Number("pause", "pause", "s", 1.5, 0.1, 60.0, 0.5, "the client's pause between two orders"),
         replace(READ_TIMEOUT, default=2.0),
         CONNECT_TIMEOUT,
     ),
@@ -112,13 +112,12 @@ LESSON = Lesson(
     beats=(
         Beat(Measured, "Charged twice. The first charge had been done, only its answer had not come; the retry looked like a"
              " new order.", {"what": "duplicate"}),
-        Beat(Measured, "The shop gives up. Has the card been charged? It cannot know: a lost request and a lost response look"
+        Beat(Measured, "The client gives up. Has the card been charged? It cannot know: a lost request and a lost response look"
              " the same from here.", {"what": "orders in doubt"}),
-        Beat(Measured, "The shop asks again. That is safe only if doing the work twice is the same as doing it once.",
-             {"what": "retries"}),
-        Beat(Noted, "The server has seen this key: it answers without charging again. However often the shop asks, it pays"
+        Beat(Measured, "No answer, so the client will ask again. That is safe only if doing the work twice is the same as doing"
+             " it once.", {"what": "retries"}),
+        Beat(Noted, "The server has seen this key: it answers without charging again. However often the client asks, it pays"
              " once.", {"text": "key "}),
-        Beat(TimedOut, "{after_s} s of silence, and the shop gives up waiting. The charge may well be done.", {"what": "read"}),
         Beat(MessageStarted, "A POST: not idempotent. Nobody between client and server may repeat it of his own accord.",
              {"label": "POST"}),
     ),
@@ -126,7 +125,7 @@ LESSON = Lesson(
         "Turn the idempotency key on: retries go on, and duplicate charges stop.",
         "Turn retry off: nothing is charged twice, but some orders stay in doubt.",
         "Lose the next response with the key on, then with the key off, and compare the charges.",
-        "Lose the next request instead: it looks the same to the shop, and this time the retry is right.",
+        "Lose the next request instead: it looks the same to the client, and this time the retry is right.",
         "Keep the keys in memory, kill the server during a slow charge and restart it: the keys are gone, and it charges twice.",
         "Set the read timeout to 6 s: patience is the cheapest cure, as long as the server is only slow.",
     ),

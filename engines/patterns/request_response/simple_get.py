@@ -9,7 +9,15 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from engines.lab.facts import ConnectionClosed, ConnectionOpening, MessageStarted, PoolAssigned, PoolQueued, WorkStarted
+from engines.lab.facts import (
+    ConnectionClosed,
+    ConnectionOpening,
+    MessageStarted,
+    PacketSent,
+    PoolAssigned,
+    PoolQueued,
+    WorkStarted,
+)
 from engines.lab.host import Host
 from engines.lab.knobs import Choice, Number, Toggle
 from engines.lab.scenario import HostSpec
@@ -167,8 +175,12 @@ LESSON = Lesson(
              {"label": "process"}),
         Beat(WorkStarted, "The whole answer is here, and the client knows it: the length was announced in the head. Now it"
              " can use it.", {"label": "use "}),
-        Beat(MessageStarted, "The request is complete with its empty line. Whether it came in one segment, in forty, or"
-             " together with another is of no importance: the boundary is the protocol's job.", {"role": "request"}),
+        Beat(MessageStarted, "The answer leaves: a status line, headers, an empty line, and after it exactly as many bytes as"
+             " Content-Length announced.", {"role": "response"}),
+        Beat(PacketSent, "Two requests leave in one segment. TCP carries a stream of bytes and knows of no messages: to find"
+             " the boundary is the protocol's job.", {"payload": "(?s)GET.*GET"}),
+        Beat(PacketSent, "One byte of a request. The server gathers them until an empty line says that the request is"
+             " complete: segments mean nothing.", {"sender": "client", "payload": r"(?s).\Z"}),
         Beat(ConnectionClosed, "The server closes the connection. Whoever asks next will have to pay for a new one.",
              {"host": "server"}),
     ),
