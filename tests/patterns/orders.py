@@ -50,6 +50,11 @@ def fault_orders(lesson: Lesson) -> st.SearchStrategy[str]:
     )
 
 
+def any_order(lesson: Lesson) -> st.SearchStrategy[str]:
+    """A fault more often than the turn of a knob."""
+    return st.one_of(fault_orders(lesson), fault_orders(lesson), st.one_of(*map(knob_orders, lesson.all_knobs())))
+
+
 def orders(lesson: Lesson) -> st.SearchStrategy[list[TimedCommand]]:
     """Up to MOST_ORDERS valid commands for `lesson`, in the order of their times."""
     board = KnobBoard(lesson.all_knobs())
@@ -60,6 +65,20 @@ def orders(lesson: Lesson) -> st.SearchStrategy[list[TimedCommand]]:
         check_command(command, names, board)
         return TimedCommand(time_ms / 1000, command)
 
-    texts = st.one_of(fault_orders(lesson), fault_orders(lesson), st.one_of(*map(knob_orders, lesson.all_knobs())))
-    one = st.builds(timed, st.integers(0, int(HORIZON_S * 1000)), texts)
+    one = st.builds(timed, st.integers(0, int(HORIZON_S * 1000)), any_order(lesson))
     return st.lists(one, max_size=MOST_ORDERS).map(lambda found: sorted(found, key=lambda timed: timed.time_s))
+
+
+Steering = list[tuple[str, float | str]]
+
+
+def steering(lesson: Lesson) -> st.SearchStrategy[Steering]:
+    """What hands do at the controls of a session: steps, stretches flat out, glimpses at a pace, and orders in between."""
+    hand = st.one_of(
+        st.just(("step", 0.0)),
+        st.tuples(st.just("run on"), st.floats(0.01, 3.0)),
+        st.tuples(st.just("glimpse"), st.sampled_from([1.0, 100.0, 10_000.0])),
+        any_order(lesson).map(lambda text: ("order", text)),
+        any_order(lesson).map(lambda text: ("order", text)),
+    )
+    return st.lists(hand, max_size=MOST_ORDERS)
