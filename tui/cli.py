@@ -30,6 +30,9 @@ class FirstWord(click.Group):
         """The group's help is also that of opening the app: it is what people do most."""
         formatter.write_usage("commtui", "[PATTERN] [OPTIONS]      open the app, on that pattern")
         formatter.write_usage("commtui", "run PATTERN [OPTIONS]    run a scenario without it", prefix="       ")
+        formatter.write_usage(
+            "commtui", "compare [PATTERN]...     one workload under several patterns", prefix="       "
+        )
         formatter.write_usage("commtui", "list [--json]            say what there is", prefix="       ")
         self.format_help_text(ctx, formatter)
         shown = [*self.commands[_OPEN].params, *self.get_params(ctx)]
@@ -204,6 +207,27 @@ def run_scenario(
 
     form = "json" if as_json else "text" if as_text else "numbers"
     return run(Request(pattern, scenario, seed, settings, orders, until, form, trace_path))
+
+
+@commtui.command("compare")
+@click.argument("patterns", nargs=-1)
+@click.option("--workload", default="notifications", metavar="W", help="What all of them do (default: notifications).")
+@click.option("--seed", type=int, default=0, metavar="N", help="Decides every random choice (default: 0).")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KNOB=VALUE", help="The same value for all that have the knob."
+)
+@click.option("--until", metavar="SECONDS", help="Stop at that virtual time (default: 60).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def compare_patterns(
+    patterns: tuple[str, ...], workload: str, seed: int, settings: tuple[str, ...], until: str | None, as_json: bool
+) -> int:
+    """Run the same workload under several patterns (none named: under all that can) and print one table.
+
+    All start from the same seed and the same knobs, and hear of the very same events.
+    """
+    from tui.cli_compare import compare
+
+    return compare(patterns, workload, seed, settings, until, as_json)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -58,12 +58,12 @@ def run(request: Request) -> int:
     except UnknownName as error:
         raise click.UsageError(str(error)) from None
     board = KnobBoard(lesson.all_knobs())
-    settings = [_read_setting(text) for text in request.settings]
+    settings = [read_setting(text) for text in request.settings]
     try:
         knobs = {name: board.find(name).parse(text) for name, text in settings}
     except ValueError as error:
         raise click.UsageError(f"--set: {error}") from None
-    until_s = lesson.until_s if request.until is None else _read_seconds("--until", request.until)
+    until_s = lesson.until_s if request.until is None else read_seconds("--until", request.until)
     orders = sorted((_read_order(*order) for order in request.orders), key=lambda order: order.time_s)
     for order in orders:
         try:
@@ -112,14 +112,15 @@ def run(request: Request) -> int:
     return 0
 
 
-def _read_setting(text: str) -> tuple[str, str]:
+def read_setting(text: str) -> tuple[str, str]:
+    """The name and the value of KNOB=VALUE. Raises click.UsageError."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip() or not value.strip():
         raise click.UsageError(f"--set {text!r}: write KNOB=VALUE, such as latency=80ms")
     return name.strip(), value.strip()
 
 
-def _read_seconds(option: str, text: str) -> float:
+def read_seconds(option: str, text: str) -> float:
     """A point in virtual time, from 0 on; a bare number is in seconds."""
     try:
         seconds = parse_quantity(text, "s")
@@ -133,7 +134,7 @@ def _read_seconds(option: str, text: str) -> float:
 
 
 def _read_order(time: str, command: str) -> TimedCommand:
-    seconds = _read_seconds("--at", time)
+    seconds = read_seconds("--at", time)
     try:
         return TimedCommand(seconds, parse_command(command))
     except CommandError as error:
