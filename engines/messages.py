@@ -251,9 +251,17 @@ class MessageIndex:
             arrow = self._add(ArrowKind.BYTES, i, packet, offset, NONE)
             direction.arrows.append(arrow)
             direction.starts.append(offset)
+            self._take_over(arrow, packet, offset)
         direction.pending = NONE
         direction.open[i] = arrow
         self._claim(arrow, i)
+
+    def _take_over(self, arrow: int, packet: int, offset: int) -> None:
+        """A packet that begins with a message inside an open one (an event in an unending response) is the inner one's."""
+        n = self._packet_number(packet)
+        if self.trace.e[packet] == offset and self.fates[n] == NONE and self.packet[self.owners[n]] != packet:
+            self.count[self.owners[n]] -= 1
+            self.owners[n] = arrow
 
     def _claim(self, arrow: int, message: int) -> None:
         if self.message[arrow] == NONE:

@@ -27,7 +27,8 @@ class Side(IntEnum):
 class Started:
     """The head of a message is complete. Offsets are in bytes from the start of that direction of the connection.
 
-    `body_offset` is where its body begins; `body_size` how long it will be, or None when only the end will tell.
+    `body_offset` is where its body begins; `body_size` how long it will be, or None when only the end will tell. `nested`:
+    it is inside the message of its stream that is open and stays open, as an event is in an unending response.
     """
 
     role: Role
@@ -36,15 +37,18 @@ class Started:
     body_offset: int
     body_size: int | None
     stream: int = 0
+    nested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The message of `stream` that was open in this direction is complete: it is the bytes before `end`."""
+    """The message of `stream` that was open in this direction, or the one `nested` in it, is complete: it is the bytes
+    before `end`."""
 
     end: int
     boundary: str
     stream: int = 0
+    nested: bool = False
 
 
 @dataclass(frozen=True, slots=True)

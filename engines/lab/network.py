@@ -51,12 +51,15 @@ class Packet:
         return min(1.0, (now_s - self.sent_s) / way) if way > 0 else 1.0
 
 
+_OpenMessages = dict[tuple[int, bool], tuple[Started, int]]
+
+
 class Reading:
-    """What a dissector has read of one connection: the messages that are open in each direction, by stream."""
+    """What a dissector has read of one connection: the messages that are open in each direction, by stream and nesting."""
 
     def __init__(self, dissector: Dissector) -> None:
         self.dissector = dissector
-        self.open: tuple[dict[int, tuple[Started, int]], dict[int, tuple[Started, int]]] = ({}, {})
+        self.open: tuple[_OpenMessages, _OpenMessages] = ({}, {})
 
 
 class Network:
@@ -131,9 +134,9 @@ class Network:
                     ),
                     packet,
                 )
-                open_messages[event.stream] = (event, fact)
-            elif event.stream in open_messages:
-                _, fact = open_messages.pop(event.stream)
+                open_messages[event.stream, event.nested] = (event, fact)
+            elif (event.stream, event.nested) in open_messages:
+                _, fact = open_messages.pop((event.stream, event.nested))
                 self.recorder.record(MessageEnded(fact, flow, event.end, event.boundary), packet)
 
     def end_of_stream(self, link: Link, flow: int, side: Side) -> None:

@@ -25,6 +25,7 @@ _SWITCHING = 101
 _ENDS_WITH_FIN = "connection closed"  # then only the FIN tells the receiver that the message is whole
 _CUT_SHORT = "cut short"
 _NO_BODY = "no body"
+_EXCHANGED = (Role.REQUEST, Role.RESPONSE, Role.ERROR)
 
 
 @dataclass(slots=True)
@@ -69,7 +70,7 @@ class Exchanges(Collector):
         }
 
     def _opening(self, i: int) -> None:
-        if self.trace.names[self.trace.e[i]] == "http/1.1":
+        if self.trace.names[self.trace.e[i]].startswith("http/1.1"):
             self._http1.add(self.trace.a[i])
 
     def _closed(self, i: int) -> None:
@@ -90,13 +91,15 @@ class Exchanges(Collector):
         flow, sender, role, offset = trace.a[i], trace.b[i], trace.d[i], trace.e[i]
         direction = self._streams[flow, sender]
         direction.forget_before(offset)
+        if role not in _EXCHANGED:
+            return  # a message inside a response, or on a connection that knows no requests
         head_end = self._open_body(i, direction) if flow in self._http1 else direction.last_end(offset)
         exchange = (flow, trace.f[i])
         if role == Role.REQUEST:
             self.requests.add(i, 1)
             first = direction.first_packet(offset, i)
             self._unanswered.setdefault(exchange, deque()).append(trace.time[first])
-        elif role in (Role.RESPONSE, Role.ERROR):
+        else:
             match = _STATUS.match(trace.text(i))
             status = int(match[0]) if match else None
             if status is not None and status < 200 and status != _SWITCHING:

@@ -14,6 +14,7 @@ from engines.lab.facts import Role
 from engines.wire.http1 import Http1Dissector
 from engines.wire.http1_grammar import REQUEST_LINE, fields_in
 from engines.wire.http1_parts import message_parts
+from engines.wire.sse_dissector import SseDissector
 
 BODY_FILE = "body.bin"
 """Stands in a command for a file with the body, where that is too long for a command line, not text, or not all known."""
@@ -149,4 +150,5 @@ def _url(request: _Request, authority: str) -> list[str]:
 
 _COMMANDS: dict[str, Callable[[bytes, str, int], str | None]] = {
     Http1Dissector.name: _curl,
+    SseDissector.name: _curl,
 }

@@ -74,7 +74,7 @@ class Http1Dissector:
         self.switched: Switched | None = None
         self._unanswered: deque[str] = deque()
         self._client = _Requests(self._unanswered)
-        self._server = _Responses(self._unanswered, self._switch)
+        self._server = self._new_responses()
         self._directions: tuple[_Direction, _Direction] = (self._client, self._server)
 
     def feed(self, side: Side, data: bytes) -> Sequence[Event]:
@@ -88,6 +88,9 @@ class Http1Dissector:
     def parts(self, side: Side, stream: bytes, start: int, end: int) -> list[Part]:
         """Name the parts of the message at bytes `start` to `end` of `stream`. Pure; see `http1_parts`."""
         return message_parts(side, stream, start, end)
+
+    def _new_responses(self) -> "Responses":
+        return Responses(self._unanswered, self._switch)
 
     def _switch(self, protocol: str, server_offset: int) -> None:
         self.switched = Switched(protocol, self._client.go_opaque(), server_offset)
@@ -290,7 +293,9 @@ class _Requests(_Direction):
         self._begin(Started(Role.REQUEST, label, self._offset + position, self._offset + end, size), boundary, events)
 
 
-class _Responses(_Direction):
+class Responses(_Direction):
+    """The server's side; what else can be read in its bodies, a subclass may find."""
+
     start_line = STATUS_LINE
     start_line_name = "status line"
     may_begin = staticmethod(may_become_response)
