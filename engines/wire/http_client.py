@@ -57,15 +57,21 @@ async def http_client(host: Host, *, base_url: str = "") -> AsyncIterator[httpx.
     transport = _PoolTransport(host, pool)
     async with (
         trio.open_nursery() as nursery,
-        httpx.AsyncClient(transport=transport, base_url=base_url, timeout=None, trust_env=False) as client,
+        make_client(transport, base_url) as client,
     ):
-        for superfluous in ("accept-encoding", "connection"):
-            del client.headers[superfluous]
-        client.headers["user-agent"] = "commtui"
         nursery.start_soon(follow_size)
         with host.knobs.watching("pool-size", turned):
             yield client
         nursery.cancel_scope.cancel()
+
+
+def make_client(transport: httpx.AsyncBaseTransport, base_url: str) -> httpx.AsyncClient:
+    """An httpx client over `transport` that says no more than it must, so that its messages are easy to read."""
+    client = httpx.AsyncClient(transport=transport, base_url=base_url, timeout=None, trust_env=False)
+    for superfluous in ("accept-encoding", "connection"):
+        del client.headers[superfluous]
+    client.headers["user-agent"] = "commtui"
+    return client
 
 
 class _PoolTransport(httpx.AsyncBaseTransport):
@@ -83,9 +89,9 @@ class _PoolTransport(httpx.AsyncBaseTransport):
             port=request.url.port,
             target=request.url.raw_path,
         )
-        limits = self._time_limits(request)
+        limits = time_limits(self._host, request)
         with _translated_errors(request):
-            async with _closing(aiter(request.stream)) as body:
+            async with closing(aiter(request.stream)) as body:
                 inner = httpcore.Request(
                     method=request.method,
                     url=url,
@@ -102,18 +108,6 @@ class _PoolTransport(httpx.AsyncBaseTransport):
             extensions=response.extensions,
         )
 
-    def _time_limits(self, request: httpx.Request) -> dict[str, float | None]:
-        """The request's own limits, else the knobs' present values."""
-        limits = {}
-        own = request.extensions.get("timeout", {})
-        for what in ("connect", "read", "write", "pool"):
-            value: float | None = own.get(what)
-            if value is None:
-                knob = f"{what}-timeout"
-                value = self._host.knobs.number(knob) if knob in self._host.knobs else 5.0
-            limits[what] = None if value == math.inf else value
-        return limits
-
     async def aclose(self) -> None:
         await self._pool.aclose()
 
@@ -126,8 +120,21 @@ class _PoolTransport(httpx.AsyncBaseTransport):
         await self.aclose()
 
 
+def time_limits(host: Host, request: httpx.Request) -> dict[str, float | None]:
+    """The request's own limits, else the knobs' present values, else httpx's 5 s. None is no limit."""
+    limits = {}
+    own = request.extensions.get("timeout", {})
+    for what in ("connect", "read", "write", "pool"):
+        value: float | None = own.get(what)
+        if value is None:
+            knob = f"{what}-timeout"
+            value = host.knobs.number(knob) if knob in host.knobs else 5.0
+        limits[what] = None if value == math.inf else value
+    return limits
+
+
 @asynccontextmanager
-async def _closing(body: AsyncIterator[bytes]) -> AsyncIterator[AsyncIterator[bytes]]:
+async def closing(body: AsyncIterator[bytes]) -> AsyncIterator[AsyncIterator[bytes]]:
     """Close a body that was not sent to its end. httpcore leaves that to the garbage collector, which comes when it likes."""
     try:
         yield body

@@ -20,15 +20,24 @@ from engines.lab.tcp import Endpoint
 KEEP_ALIVE_S = 5.0
 """How long Hypercorn 0.18 keeps an idle connection open unless told otherwise."""
 
+MAX_STREAMS = 100
+"""How many requests at a time Hypercorn 0.18 allows on one HTTP/2 connection (SETTINGS_MAX_CONCURRENT_STREAMS)."""
+
 Application = Callable[[Any, Any, Any], Any]
 
 
 async def serve_http(
-    host: Host, app: Application, port: int = 80, *, keep_alive_s: Callable[[], float] = lambda: KEEP_ALIVE_S
+    host: Host,
+    app: Application,
+    port: int = 80,
+    *,
+    keep_alive_s: Callable[[], float] = lambda: KEEP_ALIVE_S,
+    max_streams: Callable[[], int] = lambda: MAX_STREAMS,
 ) -> None:
     """Serve an ASGI application on `port` until cancelled.
 
-    `keep_alive_s` is asked at each new connection how long that may idle. An exception in the application, which a web server
+    `keep_alive_s` is asked at each new connection how long that may idle, `max_streams` how many requests at a time HTTP/2
+    may bring on it (a client that brings more is cut off). An exception in the application, which a web server
     would log and answer with 500, ends the program: in a laboratory a bug must not look like a lesson. A ClientDisconnect that
     the application lets through is no bug, and ends only the request.
     Raises OSError when the port is in use.
@@ -49,7 +58,7 @@ async def serve_http(
         async with trio.open_nursery() as nursery:
             while True:
                 endpoint = await listener.accept()
-                nursery.start_soon(_serve_connection, watched, context, _config(keep_alive_s()), endpoint)
+                nursery.start_soon(_serve_connection, watched, context, _config(keep_alive_s(), max_streams()), endpoint)
         if failures:
             raise failures[0]
 
@@ -68,12 +77,13 @@ class _PromptTCPServer(TCPServer):
         await self.idle_task.stop()
 
 
-def _config(keep_alive_s: float) -> Config:
+def _config(keep_alive_s: float, max_streams: int) -> Config:
     config = Config()
     config.errorlog = config.accesslog = None
     config.include_date_header = False  # the wall clock must not be in the bytes
     config.include_server_header = False
     config.keep_alive_timeout = keep_alive_s
+    config.h2_max_concurrent_streams = max_streams
     config.keep_alive_max_requests = 2**31  # by default Hypercorn hangs up after 1000
     return config
 

@@ -1,0 +1,509 @@
+"""One HTTP/2 connection of a client: the state machine of h2, one task that reads, one that writes, and any number of streams.
+
+Only the reader takes bytes from the network, so that no stream ever waits for another stream's turn to read; only the
+writer hands bytes to it, so that a peer that reads slowly never stops the reader. Streams talk to both through h2.
+
+Flow control (RFC 9113, section 5.2) is ours: a stream's window opens again as its reader takes the data, the connection's
+as data arrives (or also as it is taken, see `H2Options`). GOAWAY is kept from h2, which would end all streams at once; the
+RFC lets those go on that the server still answers (section 6.8).
+"""
+
+import struct
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import trio
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import (
+    DataReceived,
+    RemoteSettingsChanged,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+    TrailersReceived,
+    WindowUpdated,
+)
+from h2.exceptions import NoAvailableStreamIDError, ProtocolError, TooManyStreamsError
+from h2.settings import SettingCodes, Settings
+
+from engines.lab.host import Host
+from engines.lab.recorder import because_of, present_cause
+from engines.lab.tcp import Endpoint
+from engines.wire.http2_frames import DEFAULT_WINDOW, HEADER_SIZE, FrameSplitter, FrameType, error_name
+
+LINGER_S = 1.0
+"""How long a connection that ends by our will waits for its last frames to be taken by the kernel."""
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class H2Options:
+    """What an HTTP/2 client may decide for itself.
+
+    `stream_window` and `connection_window` are bytes of response bodies that the server may send unasked; the defaults are
+    the protocol's own (RFC 9113, section 6.9.2). With `hold_connection_window` that of the connection too opens only as
+    data is taken, so that one stream that is not read can stall all the others. `assumed_streams` is how many streams a server
+    is believed to bear before its SETTINGS have come (nghttp2 and Go's net/http: 100; httpcore 1.0: 1).
+    """
+
+    stream_window: int = DEFAULT_WINDOW
+    connection_window: int = DEFAULT_WINDOW
+    hold_connection_window: bool = False
+    assumed_streams: int = 100
+
+
+class StreamError(Exception):
+    """A request failed: which error of httpx that is, and whether the server certainly did nothing with it."""
+
+    def __init__(self, kind: type[httpx.TransportError], reason: str, *, unprocessed: bool = False) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.unprocessed = unprocessed
+
+
+class _Credit:
+    """Bytes of a receive window that may be given back; small amounts wait until they are worth a frame."""
+
+    def __init__(self, worth: int) -> None:
+        self._worth = max(1, worth)
+        self._owed = 0
+
+    def due(self, size: int) -> int:
+        """Note that `size` bytes are free again; returns how many to announce now."""
+        self._owed += size
+        if self._owed < self._worth:
+            return 0
+        due, self._owed = self._owed, 0
+        return due
+
+
+class Stream:
+    """A request and its response, as long as the wire or the program has anything to do with it."""
+
+    def __init__(self, connection: "Connection", number: int, on_closed: Callable[[], None]) -> None:
+        self.number = number
+        self.headers: Headers | None = None
+        self.trailers: Headers = []
+        self.ended = False  # the peer has said all
+        self.request_sent = False  # so have we
+        self.closed = False
+        self._connection = connection
+        self._on_closed = on_closed
+        self._credit = _Credit(connection.options.stream_window // 2)
+        self._pieces: deque[tuple[bytes, int, int]] = (
+            deque()
+        )  # data, its flow-controlled size, the packet that brought it
+        self._error: StreamError | None = None
+        self._cause = -1
+        self._news = trio.lowlevel.ParkingLot()
+
+    # --- for the program ------------------------------------------------------------------------------------------------
+
+    async def send(self, data: bytes, *, last: bool) -> None:
+        """Send a piece of the request's body as the peer's windows allow, and wait until the kernel has taken it.
+
+        A response that is complete, or a server that asks for no more (RFC 9113, section 8.1), ends it early. Raises StreamError.
+        """
+        rest = memoryview(data)
+        while not self.closed and not self.ended and not self.request_sent:
+            size = min(len(rest), self._connection.room(self.number))
+            if size or not rest:
+                self.request_sent = last and size == len(rest)
+                self._connection.send_data(self, bytes(rest[:size]), end=self.request_sent)
+                rest = rest[size:]
+                await self._connection.written()
+                if not rest:
+                    break
+            else:
+                await self._news.park()
+        if self._error is not None:
+            raise self._error
+
+    async def head(self) -> Headers:
+        """The response's fields, with `:status`. Raises StreamError."""
+        while self.headers is None:
+            if self._error is not None:
+                raise self._error
+            await self._news.park()
+        because_of(self._cause)
+        return self.headers
+
+    async def piece(self) -> bytes:
+        """The next piece of the response's body, b"" at its end. Raises StreamError once everything before it was taken."""
+        await trio.lowlevel.checkpoint()
+        while not self._pieces:
+            if self._error is not None:
+                raise self._error
+            if self.ended:
+                because_of(self._cause)
+                return b""
+            await self._news.park()
+        data, size, cause = self._pieces.popleft()
+        self._connection.taken(self, self._credit.due(size), size)
+        because_of(cause)
+        return data
+
+    def cancel(self) -> None:
+        """Nobody wants the rest: RST_STREAM, and the connection lives (RFC 9113, section 5.4.2)."""
+        unread = sum(size for _, size, _ in self._pieces)
+        self._pieces.clear()
+        self._connection.taken(self, 0, unread)
+        self._connection.cancel(self)
+
+    # --- for the connection ---------------------------------------------------------------------------------------------
+
+    def take_headers(self, headers: Headers) -> None:
+        self.headers = headers
+        self.wake()
+
+    def take_data(self, data: bytes, size: int) -> None:
+        """Keep data until somebody reads it; empty or padding, it was read by nobody's leave."""
+        if data:
+            self._pieces.append((data, size, present_cause()))
+            self.wake()
+        else:
+            self._connection.taken(self, self._credit.due(size), size)
+
+    def take_end(self) -> None:
+        self.ended = True
+        self.wake()
+
+    def fail(self, error: StreamError) -> None:
+        self._error = error
+        self.wake()
+        self.close()
+
+    def close(self) -> None:
+        """Nothing more will come or go on the wire."""
+        if not self.closed:
+            self.closed = True
+            self._on_closed()
+
+    def wake(self) -> None:
+        self._cause = present_cause()
+        self._news.unpark_all()
+
+
+class Connection:
+    """A connection to `server` at `port`; `run` is its life, `changed` is called when its limit or its health is another."""
+
+    def __init__(self, host: Host, server: str, port: int, options: H2Options, changed: Callable[[], None]) -> None:
+        self.options = options
+        self.error: StreamError | None = None  # why it is dead
+        self.going_away = False  # the server takes no new streams
+        self.limit = options.assumed_streams
+        self._host = host
+        self._address = (server, port)
+        self._changed = changed
+        self._endpoint: Endpoint | None = None
+        self._opened = trio.Event()
+        self._cause = -1
+        self._scope = trio.CancelScope()
+        self._streams: dict[int, Stream] = {}
+        self._splitter = FrameSplitter()
+        self._credit = _Credit(
+            options.connection_window // 4
+        )  # less than h2's half, which counts what comes after a reset
+        self._outbox: deque[tuple[bytes, int]] = deque()  # bytes, and the fact because of which they are sent
+        self._work = trio.lowlevel.ParkingLot()
+        self._written = trio.lowlevel.ParkingLot()
+        self._closing = False
+        self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None))
+        self._h2.local_settings = Settings(
+            client=True,
+            initial_values={SettingCodes.ENABLE_PUSH: 0, SettingCodes.INITIAL_WINDOW_SIZE: options.stream_window},
+        )
+        self._handlers: dict[type[Any], Callable[[Any], None]] = {
+            DataReceived: self._data_received,
+            RemoteSettingsChanged: self._settings_changed,
+            ResponseReceived: self._response_received,
+            StreamEnded: self._stream_ended,
+            StreamReset: self._stream_reset,
+            TrailersReceived: self._trailers_received,
+            WindowUpdated: self._window_updated,
+        }
+
+    def __repr__(self) -> str:
+        health = str(self.error) if self.error else "going away" if self.going_away else "open"
+        return f"<Connection to {self._address[0]}:{self._address[1]} {health}, {len(self._streams)} of {self.limit} streams>"
+
+    @property
+    def usable(self) -> bool:
+        """Whether a new request may be given to it."""
+        return self.error is None and not self.going_away and not self._closing
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it came into being (it may be dead again)."""
+        return self._endpoint is not None
+
+    # --- its life -------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Connect, then read and write until one side has enough."""
+        with self._scope:
+            try:
+                self._endpoint = await self._host.connect(*self._address)
+            except OSError as error:
+                self._die(StreamError(httpx.ConnectError, str(error)))
+                return
+            self._begin()
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write, nursery.cancel_scope)
+                    await self._read(self._endpoint)
+                    self._stop_writing()
+                    nursery.cancel_scope.deadline = trio.current_time() + LINGER_S
+            finally:
+                self._endpoint.close()
+        self._die(StreamError(httpx.ReadError, "the connection was closed here"))
+
+    def _begin(self) -> None:
+        """The preface, our SETTINGS, and a larger window for the connection where one is wanted, in one write."""
+        self._cause = present_cause()
+        self._h2.initiate_connection()
+        if self.options.connection_window > DEFAULT_WINDOW:
+            self._h2.increment_flow_control_window(self.options.connection_window - DEFAULT_WINDOW)
+        self._flush()
+        self._opened.set()
+
+    async def _read(self, endpoint: Endpoint) -> None:
+        while True:
+            try:
+                data = await endpoint.receive_some()
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                return self._die(StreamError(httpx.ReadError, str(error)))
+            if not data:
+                return self._die(StreamError(httpx.RemoteProtocolError, "the server closed the connection"))
+            try:
+                self._take(data)
+            except ProtocolError as error:
+                self._flush()  # h2 has written a GOAWAY that says what was wrong
+                return self._die(StreamError(httpx.RemoteProtocolError, str(error)))
+
+    def _take(self, data: bytes) -> None:
+        for header, frame in self._splitter.take(data):
+            if header.type == FrameType.GOAWAY:
+                self._told_to_go(frame)
+                continue
+            late = header.stream != 0 and header.stream not in self._streams
+            if late:
+                self._flush()
+            for event in self._h2.receive_data(frame):
+                handler = self._handlers.get(type(event))
+                if handler is not None:
+                    handler(event)
+            self._flush(but=FrameType.RST_STREAM if late else None)
+        self._close_if_over()
+
+    async def _write(self, life: trio.CancelScope) -> None:
+        """Write until the connection is to be closed and all is said; that ends its life."""
+        assert self._endpoint is not None
+        while True:
+            while self._outbox:
+                data, cause = self._outbox.popleft()
+                because_of(cause)
+                try:
+                    await self._endpoint.send_all(data)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    return  # the reader learns why
+            self._written.unpark_all()
+            if self._closing:
+                return life.cancel()
+            await self._work.park()
+
+    def _flush(self, but: FrameType | None = None) -> None:
+        """Hand what h2 has written to the writer, but for frames of one type.
+
+        h2 resets a stream anew for each frame that was on its way when we reset it; others just ignore those frames, as
+        RFC 9113 (section 5.1, "closed") wants it.
+        """
+        data = self._h2.data_to_send()
+        if but is not None:
+            data = b"".join(frame for header, frame in FrameSplitter().take(data) if header.type != but)
+        if data and not self._closing:
+            self._outbox.append((data, present_cause()))
+            self._work.unpark_all()
+
+    def _stop_writing(self) -> None:
+        self._closing = True
+        self._work.unpark_all()
+
+    def _die(self, error: StreamError) -> None:
+        """No stream has a future here."""
+        if self.error is not None:
+            return
+        self.error = error
+        self._opened.set()
+        for stream in list(self._streams.values()):
+            self._forget(stream)
+            stream.fail(error)
+        self._written.unpark_all()
+        self._changed()
+
+    def close(self) -> None:
+        """Say goodbye and close, without waiting: GOAWAY with NO_ERROR, then the writer's last bytes, then FIN."""
+        if self._closing or self.error is not None:
+            return
+        if self._endpoint is None:
+            self._scope.cancel()
+            return
+        self._h2.close_connection()
+        self._flush()
+        self._stop_writing()
+        self._scope.deadline = trio.current_time() + LINGER_S
+
+    def _close_if_over(self) -> None:
+        if self.going_away and not self._streams:
+            self.close()
+
+    # --- streams --------------------------------------------------------------------------------------------------------
+
+    async def opened(self) -> None:
+        """Wait until requests can be sent. Raises StreamError when there is no connection to be had."""
+        waited = not self._opened.is_set()
+        await self._opened.wait()
+        if self.error is not None:
+            raise self.error
+        if waited:
+            because_of(self._cause)
+
+    def open_stream(self, headers: Headers, *, end: bool, on_closed: Callable[[], None]) -> Stream:
+        """Send a request's head; `end` if it has no body. Raises StreamError where that is not possible (any more)."""
+        if not self.usable:
+            raise StreamError(httpx.RemoteProtocolError, "the server takes no more requests here", unprocessed=True)
+        try:
+            number = self._h2.get_next_available_stream_id()
+            self._h2.send_headers(number, headers, end_stream=end)
+        except TooManyStreamsError as error:  # the server has changed its mind since this request got its place
+            raise StreamError(httpx.LocalProtocolError, str(error), unprocessed=True) from error
+        except NoAvailableStreamIDError as error:  # after 2^30 requests
+            self.going_away = True
+            raise StreamError(httpx.LocalProtocolError, str(error), unprocessed=True) from error
+        except ProtocolError as error:
+            raise StreamError(httpx.LocalProtocolError, str(error)) from error
+        stream = self._streams[number] = Stream(self, number, on_closed)
+        stream.request_sent = end
+        self._flush()
+        return stream
+
+    def room(self, number: int) -> int:
+        """How many bytes of DATA may be sent on that stream now, in one frame."""
+        try:
+            return max(0, min(self._h2.local_flow_control_window(number), self._h2.max_outbound_frame_size))
+        except ProtocolError:
+            return 0
+
+    def send_data(self, stream: Stream, data: bytes, *, end: bool) -> None:
+        self._h2.send_data(stream.number, data, end_stream=end)
+        self._flush()
+        self._finish(stream)
+
+    async def written(self) -> None:
+        """Wait until the kernel has taken all that was to be sent so far."""
+        await trio.lowlevel.checkpoint()
+        while self._outbox and self.error is None:
+            await self._written.park()
+
+    def taken(self, stream: Stream, due: int, size: int) -> None:
+        """The program took `size` bytes of a response; `due` bytes of the stream's window are to be given back."""
+        if self.error is not None or self._closing:
+            return
+        if due and not stream.ended and not stream.closed:
+            self._h2.increment_flow_control_window(due, stream.number)
+        if self.options.hold_connection_window:
+            self._give_back(size)
+        self._flush()
+
+    def _give_back(self, size: int) -> None:
+        due = self._credit.due(size)
+        if due:
+            self._h2.increment_flow_control_window(due)
+
+    def cancel(self, stream: Stream) -> None:
+        if stream.closed:
+            return
+        if not self._closing:
+            self._h2.reset_stream(stream.number, ErrorCodes.CANCEL)
+            self._flush()
+        self._forget(stream)
+        stream.close()
+        self._close_if_over()
+
+    def _finish(self, stream: Stream) -> None:
+        """Both sides may have said all."""
+        if stream.ended and stream.request_sent:
+            self._forget(stream)
+            stream.close()
+
+    def _forget(self, stream: Stream) -> None:
+        self._streams.pop(stream.number, None)
+
+    # --- what arrives ---------------------------------------------------------------------------------------------------
+
+    def _response_received(self, event: ResponseReceived) -> None:
+        if stream := self._streams.get(event.stream_id):
+            stream.take_headers(_bytes_of(event.headers))
+
+    def _trailers_received(self, event: TrailersReceived) -> None:
+        if stream := self._streams.get(event.stream_id):
+            stream.trailers += _bytes_of(event.headers)
+
+    def _data_received(self, event: DataReceived) -> None:
+        if not self.options.hold_connection_window:
+            self._give_back(event.flow_controlled_length)
+        if stream := self._streams.get(event.stream_id):
+            stream.take_data(event.data, event.flow_controlled_length)
+
+    def _stream_ended(self, event: StreamEnded) -> None:
+        if stream := self._streams.get(event.stream_id):
+            stream.take_end()
+            self._finish(stream)
+
+    def _stream_reset(self, event: StreamReset) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            return
+        self._forget(stream)
+        if stream.ended:  # NO_ERROR after a whole response: the rest of the request is not wanted (section 8.1)
+            stream.close()
+            stream.wake()
+            return
+        refused = event.error_code == ErrorCodes.REFUSED_STREAM
+        reason = f"the server reset stream {event.stream_id}: {error_name(int(event.error_code))}"
+        stream.fail(StreamError(httpx.RemoteProtocolError, reason, unprocessed=refused))
+
+    def _window_updated(self, event: WindowUpdated) -> None:
+        concerned: Iterable[Stream | None] = (
+            [self._streams.get(event.stream_id)] if event.stream_id else list(self._streams.values())
+        )
+        for stream in concerned:
+            if stream is not None:
+                stream.wake()
+
+    def _settings_changed(self, event: RemoteSettingsChanged) -> None:
+        self.limit = self._h2.remote_settings.max_concurrent_streams
+        for stream in self._streams.values():
+            stream.wake()  # INITIAL_WINDOW_SIZE changes the windows of open streams too (section 6.9.2)
+        self._changed()
+
+    def _told_to_go(self, frame: bytes) -> None:
+        """GOAWAY: streams above the last one named were not and will not be processed (section 6.8)."""
+        last, code = struct.unpack_from(">LL", frame, HEADER_SIZE)
+        last &= 0x7FFF_FFFF
+        self.going_away = True
+        reason = f"the server takes no more requests on this connection: {error_name(code)}"
+        for stream in [s for s in self._streams.values() if s.number > last]:
+            self._forget(stream)
+            stream.fail(StreamError(httpx.RemoteProtocolError, reason, unprocessed=True))
+        self._changed()
+
+
+def _bytes_of(headers: Iterable[Any]) -> Headers:
+    return [(bytes(name), bytes(value)) for name, value in headers]
