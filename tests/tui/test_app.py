@@ -1,7 +1,7 @@
 """The app under the hands of a person: keys, knobs, faults, time, panels; no real time passes."""
 
 import pytest
-from textual.events import MouseScrollUp
+from textual.events import Key, MouseScrollUp
 from textual.geometry import Offset
 
 from tests.tui.driving import Drive, driving
@@ -314,9 +314,20 @@ async def test_help_lists_every_key_and_action() -> None:
             assert action.text.split()[0] in words
         for text in ("Short polling", "kill server", "latency"):
             assert text in words
-        await d.press("x")
+        await d.press("x", "y", "y")
         assert not isinstance(d.app.screen, HelpScreen)
         assert d.lab.session.given == []
+
+
+async def test_keys_faster_than_a_dialog_closes() -> None:
+    async with driving() as d:
+        for opening in ("question_mark", "colon", "s"):
+            await d.press(opening)
+            dialog = d.app.screen
+            for _ in range(3):
+                dialog.post_message(Key("escape", None))
+            await d.frame()
+            assert d.app.screen is d.screen
 
 
 async def test_zoom_scale_and_detail() -> None:

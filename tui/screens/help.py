@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from textual import events
 from textual.app import ComposeResult
-from textual.screen import ModalScreen
 
 from tui.panels.help import HelpRow, help_lines
+from tui.screens.dialog import Dialog
 from tui.widgets.lines import LineView
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Dialog[None]):
     """Any key that does not scroll closes it."""
 
     SCROLLING = ("up", "down", "pageup", "pagedown", "home", "end")
@@ -24,7 +24,7 @@ class HelpScreen(ModalScreen[None]):
         yield LineView(classes="dialog panel help")
 
     def on_mount(self) -> None:
-        self.set_class(self.app.screen_stack[0].has_class("-ascii"), "-ascii")
+        super().on_mount()
         view = self.query_one(LineView)
         view.border_title = "help"
         view.border_subtitle = "any key closes"
@@ -41,7 +41,7 @@ class HelpScreen(ModalScreen[None]):
     def on_key(self, event: events.Key) -> None:
         if event.key not in self.SCROLLING:
             event.stop()
-            self.dismiss(None)
+            self.finish()
 
     def on_click(self) -> None:
-        self.dismiss(None)
+        self.finish()

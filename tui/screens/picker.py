@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from tui.panels.palette import Entry, entry_lines, matching
+from tui.screens.dialog import Dialog
 from tui.widgets.lines import LineView
 
 
@@ -18,7 +18,7 @@ class PickerList(LineView):
     can_focus = False
 
 
-class PickerScreen(ModalScreen[str | None]):
+class PickerScreen(Dialog[str]):
     """Returns the `value` of the entry that was chosen, or None.
 
     `free` turns what was typed into an entry of its own (a command, say), or returns None when it is nothing.
@@ -51,7 +51,7 @@ class PickerScreen(ModalScreen[str | None]):
             yield PickerList()
 
     def on_mount(self) -> None:
-        self.set_class(self.app.screen_stack[0].has_class("-ascii"), "-ascii")
+        super().on_mount()
         self.query_one(Input).focus()
         self.call_after_refresh(self._draw)
 
@@ -88,14 +88,14 @@ class PickerScreen(ModalScreen[str | None]):
 
     def _choose(self, index: int) -> None:
         if 0 <= index < len(self._found):
-            self.dismiss(self._found[index].value)
+            self.finish(self._found[index].value)
 
     def on_key(self, event: events.Key) -> None:
         page = max(1, self._list.room.height - 1)
         moves = {"up": -1, "down": 1, "pageup": -page, "pagedown": page}
         if event.key == "escape":
             event.stop()
-            self.dismiss(None)
+            self.finish()
         elif event.key in moves and self._found:
             event.stop()
             self._cursor = max(0, min(len(self._found) - 1, self._cursor + moves[event.key]))
@@ -104,7 +104,7 @@ class PickerScreen(ModalScreen[str | None]):
     def on_click(self, event: events.Click) -> None:
         if event.widget is not self._list:
             if event.widget is self:
-                self.dismiss(None)
+                self.finish()
             return
         offset = event.get_content_offset(self._list)
         y = offset.y + self._list.scroll_offset.y if offset is not None else -1
