@@ -81,6 +81,7 @@ class Endpoint(trio.abc.HalfCloseableStream):
         self._sent = 0
         self._credit = RECEIVE_WINDOW  # the peer's window ends at this offset, as far as we know
         self._credits: deque[tuple[float, int]] = deque()  # window updates on their way to us: (arrival, offset)
+        self._pump_waits = False
         self._eof_wanted = False
         self._fin_sent = False
         self._room = trio.lowlevel.ParkingLot()
@@ -258,11 +259,22 @@ class Endpoint(trio.abc.HalfCloseableStream):
             self._room.unpark_all()
         if self._unsent:
             if self._credits:
-                self._call_at(self._credits[0][0], self._pump)
+                self._pump_when_credited()
         elif self._eof_wanted and not self._fin_sent and not self.broken:
             self._fin_sent = True
             self._network.end_of_stream(self._link, self.flow, self.side)
             self._send_fin(1)
+
+    def _pump_when_credited(self) -> None:
+        """Go on when the first window update that is on its way has come; one timer is enough."""
+
+        def pump() -> None:
+            self._pump_waits = False
+            self._pump()
+
+        if not self._pump_waits:
+            self._pump_waits = True
+            self._call_at(self._credits[0][0], pump)
 
     def _data_arrived(self, packet: int, offset: int, payload: bytes) -> None:
         self.peer.receive_segment(packet, offset, payload)
@@ -375,8 +387,8 @@ class Endpoint(trio.abc.HalfCloseableStream):
                 self._call_at(self._scheduler.now + WINDOW_PROBE_S, self._announce_owed_window)
             return
         peer._credits.append((self._scheduler.now + self._link.latency_s, self._read + RECEIVE_WINDOW))
-        if peer._unsent and len(peer._credits) == 1:
-            peer._call_at(peer._credits[0][0], peer._pump)
+        if peer._unsent:
+            peer._pump_when_credited()
 
     def _announce_owed_window(self) -> None:
         self._window_owed = False
