@@ -273,6 +273,7 @@ FAULT_TIMES = ((1.0, 2.0), (5.0, 6.0))
 def test_every_knob_changes_some_trace(lesson: Lesson) -> None:
     """A number for at least one other value; a toggle or a choice for each."""
     base: dict[int, str] = {}
+    until_s = min(lesson.until_s, 15.0)
     circumstances = list(all_circumstances(lesson))
 
     def differs(number: int, knob: str, value: Value) -> bool:
@@ -280,8 +281,8 @@ def test_every_knob_changes_some_trace(lesson: Lesson) -> None:
         if knob in knobs:
             return False
         if number not in base:
-            base[number] = fingerprint(run(lesson, commands, knobs=knobs).trace)
-        return fingerprint(run(lesson, commands, knobs={**knobs, knob: value}).trace) != base[number]
+            base[number] = fingerprint(run(lesson, commands, knobs=knobs, until_s=until_s).trace)
+        return fingerprint(run(lesson, commands, knobs={**knobs, knob: value}, until_s=until_s).trace) != base[number]
 
     for knob in lesson.all_knobs():
         values = other_values(knob)

@@ -186,7 +186,7 @@ LESSON = Lesson(
     ),
     try_next=(
         "Close the connection after each request, and compare the delay: every request now pays two round trips.",
-        "Send one byte at a time: forty segments, and still the server sees exactly one request.",
+        "Send one byte at a time: 37 segments, and still the server sees exactly one request.",
         "Send two requests in one segment: the server finds the boundary, and answers them in their order.",
         "Make 8 requests at once over a pool of 2, and watch the queue: the burst takes four times as long.",
         "Set the pause to 6 s, longer than the server keeps an idle connection, and count the connections.",

@@ -198,10 +198,10 @@ LESSON = Lesson(
     try_next=(
         "Set method to resumable, and compare the wasted bytes after the next interruption.",
         "Set method to chunked: the length is not announced any more, but an interruption costs the same.",
-        "Set method to resumable and the piece to 5 kB: little is at risk now, but each piece pays a round trip.",
+        "Set method to resumable and the piece to 5 kB: nothing is safer for it, and each piece pays a round trip.",
         "Kill the server in the middle of a resumable upload and restart it: what is on its disk is still there.",
         "Reset the connection at 70 % of a body while the method is whole, and watch all of it go again.",
-        "Set bandwidth to 20 kB/s: the longer an upload takes, the likelier it is interrupted.",
+        "Set method to whole and bandwidth to 20 kB/s: the client gives up on uploads that do arrive, and sends them again.",
         "Unplug the client for ten seconds: nobody is told, and the time limits have to find out.",
     ),
 )  # fmt: skip
