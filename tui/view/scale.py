@@ -1,6 +1,6 @@
 """The diagram to scale: rows are equal steps of time, arrows slant from where they were sent to where they arrive."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 
 from engines.lab.facts import MessageStarted, PacketDropped, PacketSent
@@ -17,6 +17,7 @@ PACKETS_A_ROW = 8
 FACTS_A_ROW = 6
 _TIME_EVERY_ROWS = 5
 _FAR = 1e15
+_EDGE, _ROUNDING = 1e-8, 1e-15  # rows within which `row_at` may round either way, near row 0 and for each row after it
 _NEARLY = 0.15
 _LEAST_WORDS = 6
 
@@ -27,9 +28,15 @@ def row_at(time_s: float, row_s: float) -> int:
 
 
 def first_fact(scene: Scene, row: int, row_s: float) -> int:
-    """The first fact not before that row, among those of the scene's moment."""
+    """The first fact not before that row, among those of the scene's moment.
+
+    Asked for every row of every frame: the times are searched in C, and only facts at the row's very edge are asked singly.
+    """
     time = scene.trace.time
-    return bisect_left(range(scene.limit), row, key=lambda i: row_at(time[i], row_s))
+    edge = _EDGE + abs(row) * _ROUNDING
+    low = bisect_left(time, (row - edge) * row_s, 0, scene.limit)
+    high = bisect_right(time, (row + edge) * row_s, low, scene.limit)
+    return bisect_left(range(high), row, low, key=lambda i: row_at(time[i], row_s))
 
 
 @dataclass(frozen=True, slots=True)
