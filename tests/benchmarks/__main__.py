@@ -23,12 +23,16 @@ def main() -> int:
     if unknown := [name for name in options.names if name not in BENCHMARKS]:
         parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
 
-    figures: list[Figure] = []
+    everything: list[Figure] = []
     for name in options.names or BENCHMARKS:
         print(f"measuring {name} …", file=sys.stderr, flush=True)
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            figures += process.submit(measure, name, options.tiny, options.seconds).result()
-    print(json.dumps([figure.as_json() for figure in figures], indent=1) if options.json else table(figures))
+            figures = process.submit(measure, name, options.tiny, options.seconds).result()
+        if not options.json:
+            print(table(figures), end="\n\n", flush=True)
+        everything += figures
+    if options.json:
+        print(json.dumps([figure.as_json() for figure in everything], indent=1))
     return 0
 
 

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
-from tests.benchmarks.long_traces import long_trace
+from tests.benchmarks.long_traces import ROUND_S, long_trace
 from tests.benchmarks.measuring import Figure, at_most, percentile, ratio_at_most
+from tui.view.lifelines import HEADER_HEIGHT
 from tui.view.sequence import COMPACT, Mode, SequenceModel, Window
 
 MODES = (("compact", COMPACT), ("to scale", Mode(0.02)))
@@ -42,8 +43,9 @@ class Frames:
         chance = random.Random(7)
         times: list[list[float]] = [[] for _ in models]
         for number in range(-10, self.frames):
+            view = View.chosen(chance)
             for model, taken in zip(models, times, strict=True):
-                spent = paint_somewhere(model, size, mode, chance)
+                spent = view.paint(model, size, mode, chance)
                 if number >= 0:
                     taken.append(spent * 1e3)
         shortest = median(times[0])
@@ -57,17 +59,33 @@ class Frames:
         return figures
 
 
-def paint_somewhere(model: SequenceModel, size: tuple[int, int], mode: Mode, chance: random.Random) -> float:
-    """Seconds for all that a frame needs of the model, at a random moment, scrolled to a random place before it."""
-    width, height = size[0], size[1] - 2
-    moment = chance.uniform(0.5, 1.0) ** 2 * model.trace.time[len(model.trace) - 1]
-    place = chance.random()
-    began = time.thread_time()
-    rows = model.row_count(moment, mode)
-    top = int(place * max(1, rows - height))
-    model.header(width, 0, moment)
-    model.paint(Window(top, height, 0, width), moment, mode)
-    return time.thread_time() - began
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a person looks at, within a round of the trace's traffic: the same in every trace, so that only their length
+    differs. `place_s` is None for somebody who follows the playhead."""
+
+    moment_s: float
+    place_s: float | None
+
+    @classmethod
+    def chosen(cls, chance: random.Random) -> "View":
+        moment, place = chance.uniform(0, ROUND_S), chance.uniform(0, ROUND_S)
+        return cls(moment, place if chance.random() < 0.5 else None)
+
+    def paint(self, model: SequenceModel, size: tuple[int, int], mode: Mode, chance: random.Random) -> float:
+        """Seconds for all that a frame needs of the model, in any of the rounds, scrolled back to any before it."""
+        width, height = size[0], size[1] - HEADER_HEIGHT
+        rounds = int(model.trace.time[len(model.trace) - 1] // ROUND_S) + 1
+        shown = chance.randrange(1, rounds)
+        moment = self.moment_s + shown * ROUND_S
+        top = None
+        if self.place_s is not None:
+            top = model.row_of_time(self.place_s + chance.randrange(shown) * ROUND_S, mode)
+        began = time.thread_time()
+        rows = model.row_count(moment, mode)
+        model.header(width, 0, moment)
+        model.paint(Window(max(0, rows - height) if top is None else top, height, 0, width), moment, mode)
+        return time.thread_time() - began
 
 
 @contextmanager

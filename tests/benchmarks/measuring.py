@@ -14,8 +14,11 @@ from typing import Any, Literal, Protocol
 DISAGREEMENT = 0.05
 """How far two measurements of the same thing may be apart in a calm round."""
 
-PATIENCE = 3
+PATIENCE = 2
 """How many times as many rounds as wanted are tried before the calmest have to do."""
+
+LEAST_WIDTHS = (44, 17, 24, 6, 8, 3)
+"""Of the table's columns, so that the tables of several benchmarks stand in line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,7 @@ def table(figures: Sequence[Figure]) -> str:
         )
         for figure in figures
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    widths = [max(least, *(len(row[i]) for row in rows)) for i, least in enumerate(LEAST_WIDTHS)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )

@@ -28,7 +28,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 TINY: dict[str, Benchmark] = {
     "requests": Requests(requests=2, rounds=1),
     "clock": ClockEvents(events=100, rounds=1),
-    "frames": Frames(lengths=(100, 1_000), sizes=((120, 36),), frames=2),
+    "frames": Frames(lengths=(1_000, 2_000), sizes=((120, 36),), frames=2),
     "arrow": MovingArrow(flights=1),
     "memory": Memory(facts=1_000, facts_traced=1_000),
     "start": StartUp(rounds=1),

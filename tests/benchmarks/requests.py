@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -21,7 +23,7 @@ from engines.lab.scenario import HostSpec, Scenario
 from engines.lab.session import Session
 from engines.wire.http1 import Http1Dissector
 from engines.wire.http_client import http_client
-from engines.wire.http_server import KEEP_ALIVE_S, _config, _PromptTCPServer, serve_http
+from engines.wire.http_server import serve_http
 from tests.benchmarks.measuring import Figure, compare, ratio_at_least
 
 WARM_UP = 20
@@ -30,8 +32,8 @@ ENOUGH_S = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    requests: int = 250
-    rounds: int = 9
+    requests: int = 150
+    rounds: int = 7
 
     def measure(self) -> list[Figure]:
         def on_lab() -> float:
@@ -107,7 +109,7 @@ def loopback_rate(requests: int) -> float:
 
 
 async def _on_loopback(requests: int) -> float:
-    context, config = WorkerContext(None), _config(KEEP_ALIVE_S)
+    context, config = WorkerContext(None), _as_on_lab()
     served: Any = application()
 
     def plain(stream: trio.SocketStream) -> Any:
@@ -115,7 +117,7 @@ async def _on_loopback(requests: int) -> float:
         return stream
 
     async def serve(stream: trio.SocketStream) -> None:
-        await _PromptTCPServer(ASGIWrapper(served), config, context, {}, plain(stream))
+        await TCPServer(ASGIWrapper(served), config, context, {}, plain(stream))
 
     async with trio.open_nursery() as nursery:
         listeners: list[trio.SocketListener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -128,3 +130,12 @@ async def _on_loopback(requests: int) -> float:
             rate = await request_rate(http, requests)
         nursery.cancel_scope.cancel()
     return rate
+
+
+def _as_on_lab() -> Config:
+    """Hypercorn set as `serve_http` sets it, so that both say and leave out the same."""
+    config = Config()
+    config.errorlog = config.accesslog = None
+    config.include_date_header = config.include_server_header = False
+    config.keep_alive_max_requests = 2**31
+    return config

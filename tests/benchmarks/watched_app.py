@@ -19,8 +19,8 @@ class WatchedScreen(LabScreen):
         super().__init__(time.monotonic, FRAMES_A_SECOND)
         self.frames: list[tuple[float, float]] = []  # real time of the tick, processor seconds it took
 
-    def draw(self) -> bool:
-        super().draw()
+    def draw(self, *, full: bool = True) -> bool:
+        super().draw(full=full)
         return True
 
     def _tick(self) -> None:
