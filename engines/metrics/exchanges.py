@@ -39,6 +39,7 @@ class _OpenBody:
 class _Response:
     status: int | None
     asked_at_s: float | None  # when the first byte of its request was sent
+    counted: bool = False
 
 
 class Exchanges(Collector):
@@ -132,17 +133,24 @@ class Exchanges(Collector):
 
     def _arrived(self, i: int, goal: int) -> None:
         message, is_end = divmod(goal, 2)
-        response = self._responses[message]
+        response = self._responses.get(message)
+        if response is None:
+            return  # its end came before what was thought to be the end of its head: more messages shared their packet
+        if not response.counted:
+            response.counted = True
+            self._count(i, response)
         if not is_end:
-            self.responses.add(i, 1)
-            if response.status in _EMPTY:
-                self.empty.add(i, 1)
-            if response.status is not None and response.status >= 400:
-                self.errors.add(i, 1)
             return
         del self._responses[message]
         if response.asked_at_s is not None:
             self.delays.add(i, self.trace.time[i] - response.asked_at_s)
+
+    def _count(self, i: int, response: _Response) -> None:
+        self.responses.add(i, 1)
+        if response.status in _EMPTY:
+            self.empty.add(i, 1)
+        if response.status is not None and response.status >= 400:
+            self.errors.add(i, 1)
 
     def _open_body(self, i: int, direction: Direction) -> int:
         """Find where the head of message `i` ends and begin to count the body behind it; returns that place."""

@@ -10,12 +10,15 @@ from typing import Any
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
+from hypercorn.protocol.h11 import H11WSConnection
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from starlette.requests import ClientDisconnect
+from starlette.websockets import WebSocketDisconnect
 
 from engines.lab.host import Host
 from engines.lab.tcp import Endpoint
+from engines.wire.websocket import Heartbeat
 
 KEEP_ALIVE_S = 5.0
 """How long Hypercorn 0.18 keeps an idle connection open unless told otherwise."""
@@ -32,14 +35,16 @@ async def serve_http(
     port: int = 80,
     *,
     keep_alive_s: Callable[[], float] = lambda: KEEP_ALIVE_S,
+    heartbeat: Callable[[], Heartbeat | None] = lambda: None,
     max_streams: Callable[[], int] = lambda: MAX_STREAMS,
 ) -> None:
     """Serve an ASGI application on `port` until cancelled.
 
-    `keep_alive_s` is asked at each new connection how long that may idle, `max_streams` how many requests at a time HTTP/2
-    may bring on it (a client that brings more is cut off). An exception in the application, which a web server
-    would log and answer with 500, ends the program: in a laboratory a bug must not look like a lesson. A ClientDisconnect that
-    the application lets through is no bug, and ends only the request.
+    Three things are asked at each new connection: `keep_alive_s`, how long it may idle; `heartbeat`, whether the server pings
+    on a WebSocket and gives silent clients up; `max_streams`, how many requests at a time HTTP/2 may bring on it (a client
+    that brings more is cut off). An exception in the application, which a web server would log and answer with 500, ends
+    the program: in a laboratory a bug must not look like a lesson. A ClientDisconnect or WebSocketDisconnect that the
+    application lets through is no bug, and ends only the request.
     Raises OSError when the port is in use.
     """
     failures: list[Exception] = []
@@ -48,7 +53,7 @@ async def serve_http(
     async def watched(scope: Any, receive: Any, send: Any) -> None:
         try:
             await app(scope, receive, send)
-        except ClientDisconnect:
+        except (ClientDisconnect, WebSocketDisconnect):
             return  # the client left in the middle of its request: there is nobody to answer
         except Exception as error:
             failures.append(error)
@@ -58,7 +63,9 @@ async def serve_http(
         async with trio.open_nursery() as nursery:
             while True:
                 endpoint = await listener.accept()
-                nursery.start_soon(_serve_connection, watched, context, _config(keep_alive_s(), max_streams()), endpoint)
+                nursery.start_soon(
+                    _serve_connection, watched, context, _config(keep_alive_s(), heartbeat(), max_streams()), endpoint
+                )
         if failures:
             raise failures[0]
 
@@ -70,14 +77,17 @@ async def _serve_connection(app: Application, context: WorkerContext, config: Co
 
 
 class _PromptTCPServer(TCPServer):
-    """Hypercorn's connection, which after the client's FIN would sit out its keep-alive time before it closes."""
+    """Hypercorn's connection, which after the client's FIN would sit out its keep-alive time before it closes, and after the
+    end of a WebSocket the time until its next ping."""
 
     async def _read_data(self) -> None:
         await super()._read_data()
         await self.idle_task.stop()
+        if isinstance(getattr(self.protocol.protocol, "connection", None), H11WSConnection):
+            await self._close()  # whoever sends no more WebSocket frames reads none either
 
 
-def _config(keep_alive_s: float, max_streams: int) -> Config:
+def _config(keep_alive_s: float, heartbeat: Heartbeat | None, max_streams: int) -> Config:
     config = Config()
     config.errorlog = config.accesslog = None
     config.include_date_header = False  # the wall clock must not be in the bytes
@@ -85,6 +95,10 @@ def _config(keep_alive_s: float, max_streams: int) -> Config:
     config.keep_alive_timeout = keep_alive_s
     config.h2_max_concurrent_streams = max_streams
     config.keep_alive_max_requests = 2**31  # by default Hypercorn hangs up after 1000
+    if heartbeat is not None:
+        # Hypercorn pings and looks for no pong, but it can limit silence: of a live client, a pong comes in every interval.
+        config.websocket_ping_interval = heartbeat.interval_s
+        config.read_timeout = heartbeat.interval_s + heartbeat.timeout_s  # type: ignore[assignment]  # trio takes a float
     return config
 
 
