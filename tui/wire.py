@@ -15,6 +15,8 @@ from tui.engine import Engine
 from tui.index import TraceIndex
 from tui.panels.wire import WireFacts
 
+CAUSES_SEARCHED = 32
+
 _POINTS_BACK: dict[type[Fact], str] = {
     MessageEnded: "message",
     PacketDelivered: "packet",
@@ -38,7 +40,24 @@ def bytes_behind(index: TraceIndex, fact_id: int, time_s: float, *, packets: boo
     if isinstance(fact, PacketSent) and fact.payload and not packets:
         message = index.message_at(fact.flow, fact.sender, fact.offset, time_s)
         return fact_id if message is None else message
-    return fact_id if isinstance(fact, MessageStarted | PacketSent) else None
+    return (
+        fact_id
+        if isinstance(fact, MessageStarted) or (isinstance(fact, PacketSent) and (fact.payload or packets))
+        else None
+    )
+
+
+def bytes_that_led_to(index: TraceIndex, fact_id: int, time_s: float) -> int | None:
+    """The nearest message among the causes of fact `fact_id`: what the bytes were because of which it happened."""
+    cause = index.trace.cause[fact_id]
+    for _ in range(CAUSES_SEARCHED):
+        if cause < 0:
+            return None
+        found = bytes_behind(index, cause, time_s, packets=False)
+        if found is not None:
+            return found
+        cause = index.trace.cause[cause]
+    return None
 
 
 def wire_facts(engine: Engine, index: TraceIndex, fact_id: int, time_s: float) -> WireFacts:

@@ -25,7 +25,7 @@ from tui.widgets.control_panel import ControlPanel
 from tui.widgets.lines import LineView
 from tui.widgets.panes import Pane
 from tui.widgets.sequence import SequenceDiagram
-from tui.wire import bytes_behind, wire_facts
+from tui.wire import bytes_behind, bytes_that_led_to, wire_facts
 
 if TYPE_CHECKING:
     from engines.patterns.contract import Lesson, Pattern
@@ -238,10 +238,14 @@ class PatternTab(Container):
         else:
             packets = self.diagram.detail == "packets"
             fact_id = None if chosen is None else bytes_behind(self.index, chosen, time_s, packets=packets)
+        above: list[Line] = []
+        if fact_id is None and chosen is not None:
+            fact_id = bytes_that_led_to(self.index, chosen, time_s)
+            above = [line(Span(" No bytes of its own; these led to it:", "muted"))]
         if fact_id is None:
             return [line(Span(" No bytes here. Choose an arrow in the diagram: up and down, or a click.", "muted"))]
         facts = wire_facts(self._engine, self.index, fact_id, time_s)
-        return wire_lines(facts, self.pane.room.width, self.pane.glyphs, as_hex=self.as_hex)
+        return above + wire_lines(facts, self.pane.room.width, self.pane.glyphs, as_hex=self.as_hex)
 
     def _chosen(self, time_s: float) -> int | None:
         """The selected fact, if it had happened by `time_s`."""
