@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import AsyncExitStack
 from enum import IntEnum
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import httpx
 import trio
@@ -165,27 +165,31 @@ class EventSource:
 
 # --- the server ---------------------------------------------------------------------------------------------------------
 
+T = TypeVar("T")
+
 
 def event_stream(
-    events: trio.MemoryReceiveChannel[bytes],
+    events: trio.MemoryReceiveChannel[T],
+    write: Callable[[T], bytes],
     *,
     heartbeat_s: Callable[[], float] = lambda: HEARTBEAT_S,
     retry_s: float | None = None,
     buffered_by_proxies: bool = False,
 ) -> Response:
-    """A response that never ends: what comes through `events` (`format_event` writes it), as it comes.
+    """A response that never ends: what comes through `events`, as it comes. `write` puts it into bytes (see `format_event`).
 
     After each `heartbeat_s()` of silence a comment is sent. `retry_s` goes first, if given. Unless it may be
     `buffered_by_proxies` it says `X-Accel-Buffering: no`, which nginx obeys. When the client leaves, `events` is closed, so
     that the other end of the channel learns of it; when that end is closed, the response ends.
     """
-    return _EventStreamResponse(events, heartbeat_s, retry_s, buffered_by_proxies)
+    return _EventStreamResponse(events, write, heartbeat_s, retry_s, buffered_by_proxies)
 
 
-class _EventStreamResponse(Response):
+class _EventStreamResponse(Response, Generic[T]):
     def __init__(
         self,
-        events: trio.MemoryReceiveChannel[bytes],
+        events: trio.MemoryReceiveChannel[T],
+        write: Callable[[T], bytes],
         heartbeat_s: Callable[[], float],
         retry_s: float | None,
         buffered_by_proxies: bool,
@@ -195,6 +199,7 @@ class _EventStreamResponse(Response):
         prompt = {} if buffered_by_proxies else {"X-Accel-Buffering": "no"}
         self.init_headers({"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", **prompt})
         self._events = events
+        self._write = write
         self._heartbeat_s = heartbeat_s
         self._first = b"" if retry_s is None else format_event(retry_s=retry_s)
 
@@ -212,7 +217,7 @@ class _EventStreamResponse(Response):
             piece = format_comment("heartbeat")
             with trio.move_on_after(self._heartbeat_s()):
                 try:
-                    piece = await self._events.receive()
+                    piece = self._write(await self._events.receive())
                 except trio.EndOfChannel:
                     break
         await send({"type": "http.response.body", "body": b"", "more_body": False})
