@@ -54,6 +54,12 @@ class Terminal:
             self._read(0.5)
         return time.perf_counter()
 
+    def processor_s(self) -> tuple[float, float]:
+        """Seconds that the program's threads have run, and that they were ready to run and got no core (Linux: schedstat)."""
+        tasks = Path(f"/proc/{self._process.pid}/task").glob("*/schedstat")
+        ran, waited, _ = zip(*(map(int, task.read_text().split()) for task in tasks), strict=True)
+        return sum(ran) / 1e9, sum(waited) / 1e9
+
     def wait_for_end(self) -> None:
         """Read until the program is gone."""
         while self._process.poll() is None:
