@@ -15,7 +15,7 @@ from engines.lab.knobs import Choice, Knob, Number
 from engines.patterns.workload import JOB_TIME_KNOB
 
 VIDEO_SIZE_KNOB = Number(
-    "video-size", "video", "B", 3000, 100, 1_000_000, 1000, "size of the upload, a stand-in for a big one", ratio=2.0, integer=True
+    "video-size", "video", "B", 3000, 100, 1_000_000, 1000, "bytes of the upload: few, for a video", ratio=2.0, integer=True
 )  # fmt: skip
 JOB_SPREAD_KNOB = Number(
     "job-spread",
