@@ -1,6 +1,7 @@
 """All dissectors by the name of their protocol, as hosts name it when they listen. A further one is one line here."""
 
 from engines.lab.dissection import Dissector, DissectorFactory
+from engines.wire.amqp import AmqpDissector
 from engines.wire.http1 import Http1Dissector
 from engines.wire.sse_dissector import SseDissector
 from engines.wire.websocket_dissector import WebSocketDissector
@@ -9,6 +10,7 @@ DISSECTORS: dict[str, DissectorFactory] = {
     Http1Dissector.name: Http1Dissector,
     WebSocketDissector.name: WebSocketDissector,
     SseDissector.name: SseDissector,
+    AmqpDissector.name: AmqpDissector,
 }
 
 
