@@ -8,7 +8,6 @@ from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from operator import attrgetter
 from typing import Any
 
 from engines.lab.facts import FACTS, MAX_INTEGERS, Fact, Text, integer_fields
@@ -39,8 +38,6 @@ class _Codec:
             )
         types = {f.name: f.type for f in fields(fact)}
         self.names = [types[name] is str for name in self.integers]
-        self.name_places = tuple(i for i, is_name in enumerate(self.names) if is_name)
-        self.unused = (0,) * (MAX_INTEGERS - len(self.integers))
         self.enums: list[Callable[[int], Any] | None] = [
             t if isinstance(t, type) and issubclass(t, IntEnum) else None for t in (types[n] for n in self.integers)
         ]
@@ -48,14 +45,6 @@ class _Codec:
         self.payload_field = next((n for n, t in types.items() if t in (bytes, Text)), None)
         self.payload_is_text = self.payload_field is not None and types[self.payload_field] is Text
         self.column_of = {name: i for i, name in enumerate(self.integers)}
-        self.read_integers = _reader(self.integers)
-
-
-def _reader(names: list[str]) -> Callable[[Fact], tuple[Any, ...]]:
-    """What reads the attributes `names`, in C where it can: it is done for every fact of a run."""
-    if len(names) > 1:
-        return attrgetter(*names)
-    return lambda fact: tuple(getattr(fact, name) for name in names)
 
 
 CODECS = tuple(_Codec(fact) for fact in FACTS)
@@ -98,9 +87,10 @@ class Trace:
     def record(self, fact: Fact, time_s: float, cause: int = NO_CAUSE) -> int:
         """Append `fact` and return its id. Only the recorder calls this."""
         codec = CODECS[fact.code]
-        values = [*codec.read_integers(fact), *codec.unused]
-        for i in codec.name_places:
-            values[i] = self._intern(values[i])
+        values = [0] * MAX_INTEGERS
+        for i, field in enumerate(codec.integers):
+            value = getattr(fact, field)
+            values[i] = self._intern(value) if codec.names[i] else value
         payload: Any = getattr(fact, codec.payload_field) if codec.payload_field else b""
         if codec.payload_is_text:
             payload = payload.encode()
