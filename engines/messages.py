@@ -9,8 +9,7 @@ It refuses to know any protocol and anything about pictures.
 """
 
 from array import array
-from bisect import bisect_left, bisect_right
-from collections import deque
+from bisect import bisect_left
 from dataclasses import dataclass
 from enum import IntEnum
 from math import inf, isfinite
@@ -18,9 +17,8 @@ from math import inf, isfinite
 from engines.lab import facts as f
 from engines.lab.facts import PacketKind, Role
 from engines.lab.trace import Trace
-from engines.streams import Direction
+from engines.talk import NONE, Talk
 
-NONE = -1
 HEAD_LIMIT_BYTES = 16_384
 """How much of a head may still be incomplete before its packets are drawn one by one (h11 gives up at as much)."""
 
@@ -64,21 +62,6 @@ class ArrowState:
     blocked: bool = False
 
 
-class _Talk(Direction):
-    """A direction of a connection and the messages in it that are not over."""
-
-    __slots__ = ("arrows", "awaiting", "dissected", "open", "pending", "starts")
-
-    def __init__(self, trace: Trace, dissected: bool) -> None:
-        super().__init__(trace)
-        self.dissected = dissected
-        self.arrows = array("i")
-        self.starts = array("q")
-        self.open: dict[int, int] = {}  # message fact -> arrow: head sent and end not
-        self.pending = NONE  # the arrow of bytes that are not yet known to be a message
-        self.awaiting: deque[int] = deque()  # arrows wholly sent and not wholly readable
-
-
 class MessageIndex:
     """The table of arrows of `trace`, grown by `consume`. Columns are indexed by arrow; arrows are in the order of `fact`."""
 
@@ -102,7 +85,7 @@ class MessageIndex:
         self._detours: dict[int, list[int]] = {}  # PacketSent -> its PacketHeld and PacketReleased
         self._doomed: dict[int, float] = {}  # PacketSent without an arrival -> how long it seems to travel
         self._transit: dict[tuple[int, int], float] = {}
-        self._directions: dict[tuple[int, int], _Talk] = {}
+        self._directions: dict[tuple[int, int], Talk] = {}
         self._protocols: dict[int, bool] = {}
         self._handlers = {
             f.ConnectionOpening.code: self._opening,
@@ -113,6 +96,7 @@ class MessageIndex:
             f.PacketReleased.code: self._detour,
             f.MessageStarted.code: self._message_started,
             f.MessageEnded.code: self._message_ended,
+            f.MessageResumed.code: self._message_resumed,
         }
 
     def __len__(self) -> int:
@@ -135,10 +119,10 @@ class MessageIndex:
     def _opening(self, i: int) -> None:
         self._protocols[self.trace.a[i]] = bool(self.trace.names[self.trace.e[i]])
 
-    def _direction(self, flow: int, sender: int) -> _Talk:
+    def _direction(self, flow: int, sender: int) -> Talk:
         found = self._directions.get((flow, sender))
         if found is None:
-            found = self._directions[flow, sender] = _Talk(self.trace, self._protocols.get(flow, False))
+            found = self._directions[flow, sender] = Talk(self.trace, self._protocols.get(flow, False))
         return found
 
     def _add(self, kind: ArrowKind, fact: int, packet: int, start: int, end: int, parent: int = NONE) -> int:
@@ -185,8 +169,7 @@ class MessageIndex:
             self.end[arrow] = end
         else:
             arrow = direction.pending = self._add(ArrowKind.BYTES, i, i, start, end)
-            direction.arrows.append(arrow)
-            direction.starts.append(start)
+            direction.add(arrow, start)
         return arrow
 
     def _packet_number(self, packet: int) -> int:
@@ -249,19 +232,30 @@ class MessageIndex:
             if packet == NONE:
                 return
             arrow = self._add(ArrowKind.BYTES, i, packet, offset, NONE)
-            direction.arrows.append(arrow)
-            direction.starts.append(offset)
+            direction.add(arrow, offset)
             self._take_over(arrow, packet, offset)
         direction.pending = NONE
-        direction.open[i] = arrow
+        direction.begin(i, arrow, offset, trace.f[i])
         self._claim(arrow, i)
 
-    def _take_over(self, arrow: int, packet: int, offset: int) -> None:
-        """A packet that begins with a message inside an open one (an event in an unending response) is the inner one's."""
+    def _take_over(self, arrow: int, packet: int, offset: int) -> bool:
+        """A packet that begins with a message while another is open (an event in an unending response) is the new one's."""
         n = self._packet_number(packet)
         if self.trace.e[packet] == offset and self.fates[n] == NONE and self.packet[self.owners[n]] != packet:
             self.count[self.owners[n]] -= 1
             self.owners[n] = arrow
+            return True
+        return False
+
+    def _message_resumed(self, i: int) -> None:
+        trace = self.trace
+        message, offset = trace.a[i], trace.c[i]
+        if 0 <= message < i:
+            direction = self._direction(trace.a[message], trace.b[message])
+            arrow = direction.resume(message, offset, trace.f[message])
+            packet = direction.packet_at(offset)
+            if arrow != NONE and packet != NONE and self.owners[self._packet_number(packet)] != arrow:
+                self.count[arrow] += self._take_over(arrow, packet, offset)
 
     def _claim(self, arrow: int, message: int) -> None:
         if self.message[arrow] == NONE:
@@ -284,9 +278,7 @@ class MessageIndex:
             direction.awaiting.append(arrow)
 
     def _arrow_at(self, flow: int, sender: int, offset: int) -> int:
-        direction = self._direction(flow, sender)
-        n = bisect_right(direction.starts, offset) - 1
-        return direction.arrows[n] if n >= 0 else NONE
+        return self._direction(flow, sender).at(offset)
 
     # --- the state at a moment --------------------------------------------------------------------------------------
 
@@ -364,7 +356,7 @@ class MessageIndex:
     def total_bytes(self, arrow: int, limit: int) -> int | None:
         """The arrow's size, or None while its end is not known."""
         if self.kind[arrow] != ArrowKind.BYTES or 0 <= self.ended[arrow] < limit:
-            return self.end[arrow] - self.start[arrow]
+            return self._clip(arrow, self.end[arrow])
         return None
 
     def sent_bytes(self, arrow: int, limit: int) -> int:
@@ -375,13 +367,14 @@ class MessageIndex:
         """How many of the arrow's bytes the receiver could read."""
         return self._clip(arrow, self._of(arrow).readable_at(limit))
 
-    def _of(self, arrow: int) -> _Talk:
+    def _of(self, arrow: int) -> Talk:
         packet = self.packet[arrow]
         return self._direction(self.trace.a[packet], self.trace.b[packet])
 
     def _clip(self, arrow: int, offset: int) -> int:
-        end = self.end[arrow]
-        return max(0, (offset if end == NONE else min(offset, end)) - self.start[arrow])
+        if self.end[arrow] != NONE:
+            offset = min(offset, self.end[arrow])
+        return max(0, offset - self.start[arrow] - self._of(arrow).others_until(arrow, offset))
 
     def _all_read(self, arrow: int, limit: int) -> bool:
         return self.delivered_bytes(arrow, limit) >= self.sent_bytes(arrow, limit) > 0
@@ -480,7 +473,8 @@ class MessageIndex:
         if self.kind[arrow] != ArrowKind.BYTES:
             return start, self.end[arrow]
         message = self.message[arrow]
-        sent = start + self.sent_bytes(arrow, limit)
+        sent = self._of(arrow).sent_at(limit)
+        sent = max(start, sent if self.end[arrow] == NONE else min(sent, self.end[arrow]))
         return min(sent, self.trace.e[message] if message != NONE else start), sent
 
     def message_bytes(self, arrow: int, limit: int | None = None) -> bytes:

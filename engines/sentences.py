@@ -226,6 +226,10 @@ def _message_ended(fact: f.MessageEnded, look: Look) -> str:
     )
 
 
+def _message_resumed(fact: f.MessageResumed, look: Look) -> str:
+    return f"“{look.fact(fact.message).label}” goes on, after bytes of other streams on the same connection."
+
+
 def _work_finished(fact: f.WorkFinished, look: Look) -> str:
     says = _OUTCOMES.get(fact.outcome, "{0.host} is through with “{1}” after {2}: {0.outcome}.")
     return says.format(fact, look.fact(fact.work).label, look.since_s(fact.work))
@@ -388,6 +392,7 @@ SENTENCES: dict[type[Fact], tuple[Weight, Sentence]] = {
     ),
     f.MessageStarted: (Weight.TELLING, _by(_STARTED, "role")),
     f.MessageEnded: (Weight.ROUTINE, _message_ended),
+    f.MessageResumed: (Weight.ROUTINE, _message_resumed),
     f.PoolCreated: (
         Weight.ROUTINE,
         _plain("{0.host} has a pool of at most {0.size} connections: what asks for more at once must queue."),

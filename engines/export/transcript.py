@@ -207,6 +207,7 @@ _LINES: dict[type[Fact], Line] = {
     f.ConnectionReset: _plain("{0.host}: connection c{0.flow} is gone, {0.reason}"),
     f.MessageStarted: _started,
     f.MessageEnded: _ended,
+    f.MessageResumed: _unseen,
     f.PoolCreated: _plain("{0.host}: has a pool of at most {0.size} connections"),
     f.PoolResized: _plain("{0.host}: pool resized to {0.size} connections"),
     f.PoolQueued: _plain("{0.host}: {0.label} asks the pool for a connection"),

@@ -52,6 +52,17 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed:
+    """The message of `stream` that is open in this direction goes on at `offset`, after bytes of other streams."""
+
+    offset: int
+    stream: int
+
+
+Event = Started | Ended | Resumed
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """Bytes `start` to `end` of a direction (absolute offsets) and what they are: "request line", "header", "chunk size" …
 
@@ -70,7 +81,7 @@ class Dissector(Protocol):
 
     name: str
 
-    def feed(self, side: Side, data: bytes) -> Sequence[Started | Ended]:
+    def feed(self, side: Side, data: bytes) -> Sequence[Event]:
         """Take the next bytes that `side` sent and return what they completed, in order."""
         ...
 

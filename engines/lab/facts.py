@@ -344,6 +344,15 @@ class MessageEnded(Fact):
     boundary: str
 
 
+@dataclass(frozen=True, slots=True)
+class MessageResumed(Fact):
+    """After bytes of other streams, a message goes on at `offset` of its direction of `flow`."""
+
+    message: int  # id of the MessageStarted
+    flow: int
+    offset: int
+
+
 # --- pools --------------------------------------------------------------------------------------------------------------
 
 
@@ -471,6 +480,7 @@ FACTS: tuple[type[Fact], ...] = (
     EventBorn,
     EventHandled,
     EventLost,
+    MessageResumed,
 )
 """All facts; a fact's place is its code in a trace, so new ones go to the end."""
 

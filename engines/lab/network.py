@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from engines.lab.determinism import stream_of_randomness
-from engines.lab.dissection import Dissector, DissectorFactory, Ended, Side, Started
+from engines.lab.dissection import Dissector, DissectorFactory, Event, Resumed, Side, Started
 from engines.lab.facts import (
     LinkChanged,
     MessageEnded,
+    MessageResumed,
     MessageStarted,
     PacketDelivered,
     PacketDropped,
@@ -122,7 +123,7 @@ class Network:
         return flow, dissector.name
 
     def _record_messages(
-        self, reading: Reading, link: Link, flow: int, side: Side, events: Sequence[Started | Ended], packet: int
+        self, reading: Reading, link: Link, flow: int, side: Side, events: Sequence[Event], packet: int
     ) -> None:
         """Record what the dissector found, and keep the list of open messages."""
         open_messages = reading.open[side]
@@ -135,6 +136,10 @@ class Network:
                     packet,
                 )
                 open_messages[event.stream, event.nested] = (event, fact)
+            elif isinstance(event, Resumed):
+                if (event.stream, False) in open_messages:
+                    _, fact = open_messages[event.stream, False]
+                    self.recorder.record(MessageResumed(fact, flow, event.offset), packet)
             elif (event.stream, event.nested) in open_messages:
                 _, fact = open_messages.pop((event.stream, event.nested))
                 self.recorder.record(MessageEnded(fact, flow, event.end, event.boundary), packet)
@@ -163,7 +168,7 @@ class Network:
         """
         subject = Subject(flow, link.sender, link.receiver, PacketKind.DATA, offset, len(payload))
         reading = self._readings.get(flow)
-        events: list[Started | Ended] = []
+        events: list[Event] = []
         if reading is not None:
             carried = [Carried(message, False) for message, _ in reading.open[side].values()]
             events = list(reading.dissector.feed(side, payload))

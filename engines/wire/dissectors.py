@@ -3,11 +3,13 @@
 from engines.lab.dissection import Dissector, DissectorFactory
 from engines.wire.amqp import AmqpDissector
 from engines.wire.http1 import Http1Dissector
+from engines.wire.http2 import Http2Dissector
 from engines.wire.sse_dissector import SseDissector
 from engines.wire.websocket_dissector import WebSocketDissector
 
 DISSECTORS: dict[str, DissectorFactory] = {
     Http1Dissector.name: Http1Dissector,
+    Http2Dissector.name: Http2Dissector,
     WebSocketDissector.name: WebSocketDissector,
     SseDissector.name: SseDissector,
     AmqpDissector.name: AmqpDissector,

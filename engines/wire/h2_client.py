@@ -14,8 +14,9 @@ import trio
 
 from engines.lab.host import Host
 from engines.lab.knobs import Choice, Value
-from engines.wire.h2_connection import Connection, H2Options, Headers, Stream, StreamError
+from engines.wire.h2_connection import Connection
 from engines.wire.h2_pool import Lease, StreamPool
+from engines.wire.h2_stream import H2Options, Headers, Stream, StreamError
 from engines.wire.http_client import closing, make_client, time_limits
 
 QUEUE, OPEN_ANOTHER = "queue", "open another"

@@ -13,7 +13,8 @@ import trio
 from engines.lab.facts import PoolAssigned, PoolCreated, PoolEvicted, PoolLeft, PoolQueued, PoolResized, Text
 from engines.lab.host import Host
 from engines.lab.recorder import because_of, present_cause
-from engines.wire.h2_connection import Connection, H2Options
+from engines.wire.h2_connection import Connection
+from engines.wire.h2_stream import H2Options
 
 Origin = tuple[str, int]
 

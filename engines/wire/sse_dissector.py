@@ -179,6 +179,12 @@ class _EventsOfOneBody:
         events.append(Started(said.role, said.label, begun, begun, end - past_lf - begun, nested=True))
 
 
+def said_of(fields: list[tuple[bytes, bytes]]) -> tuple[Role, str]:
+    """What a message of these fields (at least one) is to people, on whatever it travels."""
+    said = _Said.of(fields)
+    return said.role, said.label
+
+
 @dataclass(frozen=True, slots=True)
 class _Said:
     """What a message is to people."""
