@@ -82,7 +82,9 @@ async def client(host: Host) -> None:
     last_event_id = ""
     async with http_client(host, base_url="http://proxy") as http:
         while True:
-            async with EventSource(host, http, "/feed", opened=lambda response: host.note("the stream is open")) as source:
+            async with EventSource(
+                host, http, "/feed", opened=lambda response: host.note("the stream is open")
+            ) as source:
                 source.last_event_id = last_event_id
                 async for message in source:
                     host.event_handled(Event.from_json(message.data).number)

@@ -155,7 +155,7 @@ LESSON = Lesson(
         *EVENT_KNOBS,
     ),
     faults=(BREAK_STREAM, UNPLUG_BROWSER, KILL_BROWSER, KILL_SERVER),
-    metrics=("pool-queue", "open", "measured:clicks", "measured:likes", "pool-wait-p95", "requests", "event-delay",
+    metrics=("pool-queue", "open", "measured:clicks", "measured:likes", "requests", "event-delay",
              "connections"),
     beats=(
         Beat(StateChanged, "{value} tabs want a stream of their own, and each stream is a response that never ends.",

@@ -31,6 +31,7 @@ class Outbox:
 
     def __init__(self, host: Host) -> None:
         self.host = host
+        self.shown = 0
         self.send, self.events = trio.open_memory_channel[Event](math.inf)
 
     def __len__(self) -> int:
@@ -64,7 +65,9 @@ async def server(host: Host) -> None:
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 outboxes.remove(outbox)
                 host.event_lost(event.number, "its client has left")
-            host.state("buffer", len(outbox))
+            if len(outbox) != outbox.shown:
+                outbox.shown = len(outbox)
+                host.state("buffer", outbox.shown)
 
     async def feed(request: Request) -> Response:
         outbox = Outbox(host)
