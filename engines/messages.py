@@ -227,6 +227,7 @@ class MessageIndex:
         pending = direction.pending
         if pending != NONE and self.start[pending] >= offset:
             arrow = pending
+            self.end[arrow] = NONE  # it was that of the bytes so far; now there may be more
         else:
             packet = direction.packet_at(offset)
             if packet == NONE:

@@ -228,3 +228,40 @@ def test_it_reads_no_more_than_its_budget_and_knows_no_later_facts() -> None:
     assert index.arrow_of_fact(15) is None
     assert index.consume()
     assert not index.consume()
+
+
+def test_an_event_in_an_unending_response_is_an_arrow_of_its_own() -> None:
+    """The response grows by it and stays open; a packet that carries the event is the event's, its loss as well."""
+    play = connected("http/1.1+sse")
+    head = play.packet(1, "server", payload=b"h" * 100)
+    play.head(head, Role.RESPONSE, "200 OK")
+    play.at(0.04)
+    play.deliver(head)
+    event = play.packet(1, "server", payload=b"e" * 50)
+    inner = play.head(event, Role.PUSH, "event 1")
+    play.end(event, inner, boundary="blank line")
+    play.at(0.06)
+    play.drop(event)
+    lost = play.packet(1, "server", payload=b"e" * 60)
+    inner = play.head(lost, Role.PUSH, "event 2")
+    play.end(lost, inner, boundary="blank line")
+    play.at(0.1)
+    play.deliver(lost)
+    index = read(play)
+    assert labels(index) == ["200 OK", "event 1", "event 2"]
+    assert [index.arrow_of_fact(packet) for packet in (head, event, lost)] == [0, 1, 2]
+    assert phases(index, 0, 0.05, 0.1) == [Phase.PARTIAL, Phase.PARTIAL]
+    assert phases(index, 1, 0.05, 0.1) == [Phase.IN_FLIGHT, Phase.LOST]
+    assert index.message_range(0) == (0, 210)
+    assert index.state_at(0, 0.1).total is None
+
+
+def test_what_has_arrived_of_a_message_that_goes_on_is_counted() -> None:
+    play = connected()
+    first = play.packet(1, "server", payload=b"h" * 100)
+    play.head(first, Role.RESPONSE, "200 OK")
+    second = play.packet(1, "server", payload=b"b" * 900)
+    play.at(0.04)
+    play.deliver(first)
+    play.deliver(second)
+    assert read(play).state_at(0, 0.04).delivered == 1000

@@ -289,3 +289,15 @@ def test_over_http2_one_connection_carries_them_all() -> None:
     trace = play("six-connections", http="http/2", tabs=8, latency=0.1, clicks=2.0)
     assert number(trace, "connections", 30.0) == 1
     assert [later - 2.0 * n for n, later in enumerate(clicks_done(trace), start=1)] == exactly([0.2] * 14)
+
+
+def test_over_http2_events_are_messages_of_their_streams() -> None:
+    trace = play("six-connections", http="http/2", tabs=3, arrivals="fixed", event_rate=1.0)
+    pushes = [message.stream for _, message in every(trace, MessageStarted) if message.role is Role.PUSH]
+    assert len(set(pushes)) == 3
+    assert all(stream % 2 for stream in pushes)
+
+
+def test_a_buffer_of_no_size_passes_on_what_the_network_takes() -> None:
+    trace = play("slow-client", buffer=0, handling=0.05)
+    assert [event for event in lost(trace) if event > 3] == []

@@ -20,6 +20,7 @@ from engines.patterns.sse.troubles import BREAK_STREAM
 from engines.patterns.troubles import KILL_SERVER
 from engines.patterns.workload import EVENT_KNOBS, Event, let_events_happen
 from engines.wire.h2_client import h2_client
+from engines.wire.http2 import Http2Dissector
 from engines.wire.http_client import http_client
 from engines.wire.http_server import serve_http
 from engines.wire.sse import EventSource, event_stream
@@ -143,7 +144,7 @@ LESSON = Lesson(
     title="Six connections",
     purpose="Each tab's stream keeps a connection, and a browser has six to an origin: after the sixth tab nothing gets through.",
     hosts=(HostSpec("browser", browser), HostSpec("server", server)),
-    protocols={80: SseDissector},
+    protocols={80: SseDissector, 8080: Http2Dissector},
     network={"latency": 0.1},
     until_s=30.0,
     knobs=(

@@ -37,6 +37,10 @@ class Outbox:
     def __len__(self) -> int:
         return self.send.statistics().current_buffer_used
 
+    def has_room(self, limit: float) -> bool:
+        """Whether fewer than `limit` events wait; and one that the response is waiting for needs no room at all."""
+        return len(self) < limit or self.send.statistics().tasks_waiting_receive > 0
+
     def put(self, event: Event) -> None:
         """Raises BrokenResourceError when the client has left."""
         self.send.send_nowait(event)
@@ -58,9 +62,10 @@ async def server(host: Host) -> None:
         if not outboxes:
             host.event_lost(event.number, "nobody is connected")
         for outbox in list(outboxes):
-            full = len(outbox) >= host.knobs.number("buffer")
             try:
-                if not full or POLICIES[str(host.knobs["when-full"])](outbox, event):
+                if outbox.has_room(host.knobs.number("buffer")) or POLICIES[str(host.knobs["when-full"])](
+                    outbox, event
+                ):
                     outbox.put(event)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 outboxes.remove(outbox)
@@ -80,6 +85,8 @@ async def server(host: Host) -> None:
 
 
 def drop_oldest(outbox: Outbox, event: Event) -> bool:
+    if not len(outbox):
+        return drop_newest(outbox, event)  # a buffer of no size: there is no older one
     outbox.drop_oldest()
     return True
 
