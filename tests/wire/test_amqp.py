@@ -42,11 +42,8 @@ def with_content(
 ) -> Said:
     content = b"".join(pieces)
     properties = Basic.Properties(message_id=message_id, content_type="text/plain", headers={"n": 1, "s": "x"})
-    parts = [
-        method,
-        header.ContentHeader(body_size=len(content), properties=properties),
-        *map(body.ContentBody, pieces),
-    ]
+    head = header.ContentHeader(body_size=len(content), properties=properties)
+    parts: tuple[frame.FrameTypes, ...] = (method, head, *map(body.ContentBody, pieces))
     name = label if not message_id else label.replace("KEY", message_id)
     return Said(channel, role, name.replace("KEY", "q"), tuple(frame.marshal(p, channel) for p in parts), content)
 
