@@ -139,14 +139,19 @@ class AmqpClient:
 
 
 class AmqpChannel:
-    """A channel: one conversation of several on a connection. `on_confirm` is told which publication the broker confirms."""
+    """A channel: one conversation of several on a connection.
+
+    `published` counts publications, since `confirm` if that was called; `on_confirm` is told which of them the broker confirms.
+    `on_failure` is called when the channel is of no use any more.
+    """
 
     def __init__(self, client: AmqpClient, number: int) -> None:
         self.failure: Exception | None = None
+        self.published = 0
         self.on_confirm: Callable[[int], None] = lambda publication: None
+        self.on_failure: Callable[[], object] = lambda: None
         self._client = client
         self._number = number
-        self._published = 0
         self._confirmed = 0
         self._consumers: dict[str, Deliveries] = {}
         self._answer, self._answers = trio.open_memory_channel[Arrived](math.inf)
@@ -162,18 +167,17 @@ class AmqpChannel:
     async def confirm(self) -> None:
         """From now on the broker confirms publications (RabbitMQ's extension)."""
         await self.call(Confirm.Select(), Confirm.SelectOk)
+        self.published = 0
 
     async def publish(
         self, queue: str, body: bytes, *, message_id: str = "", persistent: bool = False, mandatory: bool = False
-    ) -> int:
-        """Publish to a queue by way of the default exchange; the publication's number, for confirms. Nobody answers."""
-        self._check()
-        self._published += 1
-        number = self._published
+    ) -> None:
+        """Publish to a queue by way of the default exchange. Nobody answers."""
+        self.check()
+        self.published += 1
         properties = Properties(message_id=message_id, delivery_mode=PERSISTENT if persistent else None)
         publish = Basic.Publish(routing_key=queue, mandatory=mandatory)
         await self._client.stream.send(self._number, publish, Content(body, properties))
-        return number
 
     async def qos(self, prefetch: int, *, globally: bool = False) -> None:
         """How many unacked messages each consumer begun from now on may hold; `globally`, all of this channel together.
@@ -210,7 +214,7 @@ class AmqpChannel:
 
     async def send(self, method: base.Frame) -> None:
         """Send a method that nobody answers. Raises AmqpConnectionLost or AmqpRefused."""
-        self._check()
+        self.check()
         await self._client.stream.send(self._number, method)
 
     async def _ask(self, method: base.Frame, kinds: tuple[type[base.Frame], ...]) -> Arrived:
@@ -219,14 +223,15 @@ class AmqpChannel:
             try:
                 arrived = await self._answers.receive()
             except trio.EndOfChannel:
-                self._check()
+                self.check()
                 raise
         because_of(arrived.cause)
         if not isinstance(arrived.method, kinds):
             raise AmqpConnectionLost(f"{arrived.method.name} came as the answer to {method.name}")
         return arrived
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise AmqpConnectionLost or AmqpRefused if the channel is of no use any more."""
         if self.failure is not None:
             raise self.failure
 
@@ -263,6 +268,7 @@ class AmqpChannel:
             self._answer.close()
             for deliveries in self._consumers.values():
                 deliveries.end()
+            self.on_failure()
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,6 +199,7 @@ def test_confirms_come_in_order() -> None:
     async def talk(channel: AmqpChannel) -> None:
         confirmed: list[int] = []
         channel.on_confirm = confirmed.append
+        await publish(channel, "earlier")
         await channel.confirm()
         await publish(channel, *"abc")
         assert confirmed == []

@@ -33,24 +33,26 @@ async def producer(host: Host) -> None:
         something_happened.unpark_all()
 
     async def publish(channel: AmqpChannel) -> None:
-        published = 0  # the youngest event that went out on this connection
+        youngest = 0  # of the events that went out on this connection
         unconfirmed: dict[int, int] = {}
         confirming = False
         channel.on_confirm = lambda publication: forget(unconfirmed.pop(publication, 0))
+        channel.on_failure = something_happened.unpark_all
         while True:
-            for event in [event for number, event in outbox.items() if number > published]:
+            for event in [event for number, event in outbox.items() if number > youngest]:
                 if host.knobs.on("confirms") and not confirming:
-                    confirming = True
                     await channel.confirm()
-                publication = await channel.publish(
+                    confirming = True
+                youngest = event.number
+                if confirming:
+                    unconfirmed[channel.published + 1] = event.number
+                await channel.publish(
                     QUEUE, event.to_json().encode(), message_id=f"event {event.number}", persistent=True
                 )
-                published = event.number
-                if confirming:
-                    unconfirmed[publication] = event.number
-                else:
+                if not confirming:
                     forget(event.number)  # it left: with luck it will arrive
             await something_happened.park()
+            channel.check()
 
     def forget(event: int) -> None:
         outbox.pop(event, None)
