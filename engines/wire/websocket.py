@@ -96,10 +96,12 @@ class WebSocket:
             await self._read()
         return self._messages.popleft()
 
-    async def __aiter__(self) -> AsyncIterator[str | bytes]:
+    def __aiter__(self) -> AsyncIterator[str | bytes]:
         """All messages until the connection is over, which raises WebSocketClosedError."""
-        while True:
-            yield await self.receive()
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        return await self.receive()
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Send Close, and wait until the server has answered it and closed the connection (section 7.1.1)."""
@@ -115,17 +117,20 @@ class WebSocket:
 
     async def keep_alive(self, heartbeat: Callable[[], Heartbeat | None]) -> None:
         """Ping now and then, and break the connection off when no pong comes. `heartbeat` is asked before each ping."""
+        waited_s = 0.0  # for the last pong: it is part of the interval
         while self._over is None:
             now = heartbeat()
             if now is None:
                 return
-            await trio.sleep(now.interval_s)
+            await trio.sleep(max(0.0, now.interval_s - waited_s))
+            pinged_s = trio.current_time()
             self._pings += 1
             self._pong = trio.Event()
             try:
                 with trio.move_on_after(now.timeout_s):
                     await self._send(Ping(self._pings.to_bytes(4, "big")))
                     await self._pong.wait()
+                    waited_s = trio.current_time() - pinged_s
                     continue
             except WebSocketClosedError:
                 return
