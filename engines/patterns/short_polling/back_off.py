@@ -79,10 +79,9 @@ LESSON = Lesson(
     ),
     try_next=(
         "Make the pauses fixed: sooner at the end of a long job, for several times as many polls.",
-        "Set the cap to 60 s: fewer polls still, and a long job may lie there done for as long as it took.",
+        "Set job time and cap to 60 s: about seven polls for a minute, and a job may lie there done for as long as it took.",
         "Set the cap to 1 s: after two polls it is fixed polling again.",
         "Set the first pause to 0.05 s: doubling forgives a bad guess, a few polls more are all that it costs.",
-        "Set the job time to 60 s and compare doubling and fixed over 300 s.",
         "Kill the server: doubling pauses also give it time to come back.",
     ),
 )  # fmt: skip

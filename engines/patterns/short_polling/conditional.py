@@ -71,7 +71,7 @@ async def client(host: Host) -> None:
                 host.measure("saved bytes", size)
             elif response is not None:
                 if etag == response.headers["ETag"]:
-                    host.measure("bytes it had", size)
+                    host.measure("unchanged bytes", size)
                 etag, size = response.headers["ETag"], len(response.content)
                 learn(host, json.loads(response.content)["version"])
             await pause(host, host.knobs.number("interval"))
@@ -115,11 +115,11 @@ LESSON = Lesson(
         CONNECT_TIMEOUT,
     ),
     faults=(KILL_CLIENT, KILL_SERVER, UNPLUG_CLIENT, CUT_ANSWERS, LOSE_RESPONSE),
-    metrics=("bytes", "measured:saved bytes", "measured:bytes it had", "measured:polls", "empty", "overhead",
+    metrics=("bytes", "measured:saved bytes", "measured:unchanged bytes", "measured:polls", "empty", "overhead",
              "bytes-per-event-byte", "event-delay-mean", "events-waiting"),
     beats=(
         Beat(Measured, "304 Not Modified: no body. {amount} bytes did not have to cross the network.", {"what": "saved"}),
-        Beat(Measured, "{amount} bytes came that the client had already. It had not said so.", {"what": "bytes it had"}),
+        Beat(Measured, "{amount} bytes came that the client had already. It had not said so.", {"what": "unchanged bytes"}),
         Beat(EventHandled, "The client has the new board: all of it, though only a line of it is new."),
         Beat(EventBorn, "The board changes. Its ETag is now \"v{event}\"; whoever asks with an older one gets it all."),
         Beat(MessageStarted, "A whole board, with the ETag that names this version of it.", {"label": "200"}),

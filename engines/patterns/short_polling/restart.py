@@ -68,14 +68,14 @@ CONNECT_TIMEOUT, READ_TIMEOUT, _, _ = TIMEOUT_KNOBS
 LESSON = Lesson(
     name="restart",
     title="A restart",
-    purpose="The video service is deployed anew every 8 s: see what a handle is worth when only memory knew it.",
+    purpose="The video service is deployed anew every 7 s: see what a handle is worth when only memory knew it.",
     hosts=(HostSpec("client", client), HostSpec("server", server)),
     protocols={80: Http1Dissector},
     network={"latency": 0.15},
     until_s=30.0,
     knobs=(
         HANDLES_KNOB,
-        Number("deployed-every", "deployed every", "s", 8.0, 0.5, 3600.0, 1.0, "how long until the service is started anew"),
+        Number("deployed-every", "deployed every", "s", 7.0, 0.5, 3600.0, 1.0, "how long until the service is started anew"),
         replace(JOB_TIME_KNOB, default=4.0),
         JOB_SPREAD_KNOB,
         Number("interval", "polls every", "s", 1.0, 0.05, 60.0, 0.5, "the client's pause between an answer and the next poll"),
@@ -90,7 +90,8 @@ LESSON = Lesson(
     beats=(
         Beat(Measured, "404: the handle means nothing any more. The video has to be uploaded and converted from the"
              " beginning, and the client has waited for nothing.", {"what": "jobs lost"}),
-        Beat(Noted, "{host}: {text}. What was written down elsewhere is still there.", {"text": "a deployment"}),
+        Beat(Noted, "A deployment: the service ends, and all that it had in memory is gone. What is written down elsewhere"
+             " stays.", {"text": "a deployment"}),
         Beat(EventHandled, "The video is done. Its service lived long enough, or had a store to go on from."),
         Beat(WorkStarted, "The service works on a video. If it knows it from the store, this may be the second time.",
              {"label": "convert"}),
