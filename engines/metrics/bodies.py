@@ -1,4 +1,5 @@
-"""How many of an HTTP/1.1 message's bytes are content, neither head nor chunk framing (RFC 9112, sections 6, 7.1)."""
+"""How many bytes are content, neither head nor framing: of an HTTP/1.1 message (RFC 9112, sections 6, 7.1), and of a whole
+direction of an HTTP/2 connection (RFC 9113, section 6.1)."""
 
 import re
 from typing import Protocol
@@ -67,6 +68,51 @@ class ChunkedBody:
         self._left = int(size[0], 16) if size else 0
         self._skip = 2
         self._over = not self._left
+
+
+_PREFACE_SIZE = 24  # what an HTTP/2 client says before its first frame (RFC 9113, section 3.4)
+_FRAME_HEADER_SIZE = 9
+_DATA = 0
+_PADDED = 0x8
+
+
+class FramedBodies:
+    """All bodies of one direction of an HTTP/2 connection: what is in its DATA frames, but for padding."""
+
+    def __init__(self, preface: bool) -> None:
+        self._skip = _PREFACE_SIZE if preface else 0
+        self._header = b""  # of the frame, as far as it has come
+        self._left = 0  # bytes of content to come in this frame
+        self._padded = False  # whether the next byte is the length of the padding
+
+    def take(self, data: bytes) -> int:
+        content, at = 0, 0
+        while at < len(data):
+            if self._padded:
+                padding = data[at]
+                self._left, self._skip, self._padded = max(0, self._left - 1 - padding), padding, False
+                at += 1
+            elif self._left:
+                taken = min(self._left, len(data) - at)
+                content, at, self._left = content + taken, at + taken, self._left - taken
+            elif self._skip:
+                skipped = min(self._skip, len(data) - at)
+                at, self._skip = at + skipped, self._skip - skipped
+            else:
+                missing = _FRAME_HEADER_SIZE - len(self._header)
+                self._header += data[at : at + missing]
+                at += missing
+                if len(self._header) == _FRAME_HEADER_SIZE:
+                    self._begin_frame(self._header)
+                    self._header = b""
+        return content
+
+    def _begin_frame(self, header: bytes) -> None:
+        size = int.from_bytes(header[:3], "big")
+        if header[3] != _DATA:
+            self._skip = size
+        else:
+            self._left, self._padded = size, bool(header[4] & _PADDED and size)
 
 
 def body_after(head: bytes, is_request: bool) -> Body:

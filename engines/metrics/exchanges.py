@@ -1,4 +1,5 @@
-"""Requests and what became of them: each response belongs to the oldest request of its connection that has none yet."""
+"""Requests and what became of them: each response belongs to the oldest request of its connection, and there of its stream,
+that has none yet."""
 
 import re
 from collections import deque
@@ -15,7 +16,7 @@ from engines.lab.facts import (
     Role,
 )
 from engines.lab.trace import Trace
-from engines.metrics.bodies import END_OF_HEAD, Body, body_after
+from engines.metrics.bodies import END_OF_HEAD, Body, FramedBodies, body_after
 from engines.metrics.collect import Collector, Handlers
 from engines.metrics.streams import Direction, Streams
 
@@ -55,6 +56,7 @@ class Exchanges(Collector):
         self.delays = self.series("delay")
         self._streams = Streams()
         self._http1: set[int] = set()
+        self._framed: dict[int, dict[int, FramedBodies]] = {}  # HTTP/2 connections, and both their directions
         self._unanswered: dict[tuple[int, int], deque[float]] = {}
         self._responses: dict[int, _Response] = {}
         self._bodies: dict[tuple[int, int], _OpenBody] = {}
@@ -73,6 +75,9 @@ class Exchanges(Collector):
     def _opening(self, i: int) -> None:
         if self.trace.names[self.trace.e[i]].startswith("http/1.1"):
             self._http1.add(self.trace.a[i])
+        elif self.trace.names[self.trace.e[i]] == "h2":
+            client, server = self.trace.b[i], self.trace.c[i]
+            self._framed[self.trace.a[i]] = {server: FramedBodies(False), client: FramedBodies(True)}
 
     def _closed(self, i: int) -> None:
         self._streams.end_closed(self.trace, i)
@@ -82,6 +87,10 @@ class Exchanges(Collector):
             return
         if open_body := self._bodies.get((self.trace.a[i], self.trace.b[i])):
             self._count_body(i, open_body, self.trace.payload(i))
+        elif bodies := self._framed.get(self.trace.a[i]):
+            content = bodies[self.trace.b[i]].take(self.trace.payload(i))
+            if content:
+                self.payload.add(i, content)
 
     def _delivered(self, i: int) -> None:
         for goal in self._streams.packet_delivered(self.trace, i):
@@ -103,6 +112,8 @@ class Exchanges(Collector):
         else:
             match = _STATUS.match(trace.text(i))
             status = int(match[0]) if match else None
+            if status is None and flow in self._framed:
+                return  # RST_STREAM: a request has come to nothing, and that is no response
             if status is not None and status < 200 and status != _SWITCHING:
                 return  # interim: the answer proper is still to come (RFC 9110, section 15.2)
             waiting = self._unanswered.get(exchange)

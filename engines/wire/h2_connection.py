@@ -36,6 +36,9 @@ from engines.lab.tcp import Endpoint
 from engines.wire.h2_stream import Credit, H2Options, Headers, Stream, StreamError
 from engines.wire.http2_frames import DEFAULT_WINDOW, HEADER_SIZE, FrameSplitter, FrameType, error_name
 
+MOST_STREAMS = 1000
+"""Streams at a time on a connection to a server that sets no limit (Go's net/http; by RFC 9113, section 6.5.2, there is none)."""
+
 LINGER_S = 1.0
 """How long a connection that ends by our will waits for its last frames to be taken by the kernel."""
 
@@ -139,6 +142,9 @@ class Connection:
 
     def _take(self, data: bytes) -> None:
         for header, frame in self._splitter.take(data):
+            if header.length > self._h2.max_inbound_frame_size:
+                self._h2.close_connection(ErrorCodes.FRAME_SIZE_ERROR)
+                raise ProtocolError(f"a frame of {header.length:,} bytes: the server does not speak HTTP/2")
             if header.type == FrameType.GOAWAY:
                 self._told_to_go(frame)
                 continue
@@ -338,7 +344,7 @@ class Connection:
                 stream.wake()
 
     def _settings_changed(self, event: RemoteSettingsChanged) -> None:
-        self.limit = self._h2.remote_settings.max_concurrent_streams
+        self.limit = min(self._h2.remote_settings.max_concurrent_streams, MOST_STREAMS)
         for stream in self._streams.values():
             stream.wake()  # INITIAL_WINDOW_SIZE changes the windows of open streams too (section 6.9.2)
         self._changed()

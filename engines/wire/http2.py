@@ -195,7 +195,7 @@ class _Direction:
         if self._greeting is not None:
             start, self._greeting = self._greeting, None
         role, label = control_message(header, payload)
-        self._whole(Started(role, label, start, start + HEADER_SIZE, header.length, header.stream), header, events)
+        self._whole(Started(role, label, start, self._offset + HEADER_SIZE, header.length), header, events)
 
     def _whole(
         self, started: Started, header: FrameHeader, events: list[Event], boundary: str = "frame length"
