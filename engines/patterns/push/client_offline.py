@@ -30,30 +30,36 @@ async def server(host: Host) -> None:
     async def notifications(ws: ServerWebSocket) -> None:
         await ws.accept()
         online.append(ws)
-        for event in list(kept.values()):
-            push(ws, event)
+        for event in kept.values():
+            pushing.start_soon(ws.send_text, event.to_json())
+        if host.knobs["keep"] != "until acknowledged":
+            kept.clear()
+            show_kept()
         async for number in ws.iter_text():  # acknowledgements, until the client leaves
             if number.isdecimal():
                 kept.pop(int(number), None)
-                host.state("kept", len(kept))
+                show_kept()
         online.remove(ws)
 
-    def push(ws: ServerWebSocket, event: Event) -> None:
-        if host.knobs["keep"] != "until acknowledged":
-            kept.pop(event.number, None)
-            host.state("kept", len(kept))
-        pushing.start_soon(ws.send_text, event.to_json())
-
     async def tell(event: Event) -> None:
-        if host.knobs["keep"] != "never":
-            kept[event.number] = event
-            host.state("kept", len(kept))
+        keep = host.knobs["keep"]
         if online:
-            push(online[-1], event)
-        elif host.knobs["keep"] == "never":
+            pushing.start_soon(online[-1].send_text, event.to_json())
+        elif keep == "never":
             host.event_lost(event.number, "the client is offline")
+        if keep == "until acknowledged" or (keep == "until sent" and not online):
+            kept[event.number] = event
         while len(kept) > host.knobs.number("keep-at-most"):
             host.event_lost(kept.pop(next(iter(kept))).number, "too many to keep")
+        show_kept()
+
+    shown = 0
+
+    def show_kept() -> None:
+        nonlocal shown
+        if len(kept) != shown:
+            shown = len(kept)
+            host.state("kept", shown)
 
     async with trio.open_nursery() as pushing:
         pushing.start_soon(let_events_happen, host, tell)
