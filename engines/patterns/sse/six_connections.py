@@ -152,7 +152,7 @@ LESSON = Lesson(
         Choice("http", "version", "http/1.1", ("http/1.1", "http/2"), "how the browser talks to the server"),
         Number("pool-size", "connections", "", 6, 1, 100, 1, "to one origin over HTTP/1.1 (Chrome, Firefox, Safari: 6)",
                integer=True),
-        Number("clicks", "a click every", "s", 2.0, 0.2, 60.0, 0.5, "how often somebody presses “like” in one of the tabs"),
+        Number("clicks", "a click every", "s", 2.0, 0.2, 60.0, 0.5, "how often somebody presses a button in one of the tabs"),
         *EVENT_KNOBS,
     ),
     faults=(BREAK_STREAM, UNPLUG_BROWSER, KILL_BROWSER, KILL_SERVER),
