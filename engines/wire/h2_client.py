@@ -211,9 +211,15 @@ class _Body(httpx.AsyncByteStream):
         self._exchange = exchange
         self._stream = stream
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while piece := await self._exchange.piece(self._stream):
-            yield piece
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Not a generator: it may be left in the middle, and nobody need close it."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self._exchange.piece(self._stream)
+        if not piece:
+            raise StopAsyncIteration
+        return piece
 
     async def aclose(self) -> None:
         """Nobody reads on; a stream that is not over is reset, and its place is free again."""

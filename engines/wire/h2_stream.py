@@ -141,11 +141,17 @@ class Stream:
         return data
 
     def cancel(self) -> None:
-        """Nobody wants the rest: RST_STREAM, and the connection lives (RFC 9113, section 5.4.2)."""
+        """Nobody wants the rest: RST_STREAM, and the connection lives (RFC 9113, section 5.4.2).
+
+        Whoever reads on gets an error, unless all had come.
+        """
         unread = sum(size for _, size, _ in self._pieces)
-        self._pieces.clear()
         self._connection.taken(self, 0, unread)
+        if self._error is None and (self._pieces or not self.ended):
+            self._error = StreamError(httpx.ReadError, "the response was closed here")
+        self._pieces.clear()
         self._connection.cancel(self)
+        self._news.unpark_all()
 
     # --- for the connection ---------------------------------------------------------------------------------------------
 
@@ -166,7 +172,9 @@ class Stream:
         self.wake()
 
     def fail(self, error: StreamError) -> None:
-        self._error = error
+        """The stream is over before its time; a response that has come whole stays whole."""
+        if not self.ended:
+            self._error = error
         self.wake()
         self.close()
 

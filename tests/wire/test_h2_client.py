@@ -25,6 +25,7 @@ from engines.lab.host import Host
 from engines.wire.h2_client import OPEN_ANOTHER, QUEUE, STREAM_POLICY_KNOB, h2_client
 from engines.wire.h2_pool import OPEN, WAIT, place
 from engines.wire.h2_stream import H2Options
+from engines.wire.streaming import streaming
 from tests.wire.h2_world import (
     CONNECT_S,
     LATENCY_S,
@@ -243,6 +244,24 @@ def test_closing_a_response_unread_frees_its_stream() -> None:
             assert (await http.get("/bytes/1")).text == "x"
 
     run(client, hypercorn(max_streams=1))
+
+
+def test_a_response_left_in_the_middle_ends_for_whoever_reads_on() -> None:
+    """Not to read on is the garbage collector's work else; see `streaming`."""
+
+    async def client(host: Host) -> None:
+        async with h2_client(host, base_url=URL) as http:
+            async with streaming(http, "GET", "/ticks") as (_, pieces):
+                assert await anext(pieces) == b"data: 0\n\n"
+            assert trio.current_time() == CONNECT_S + RTT_S
+            response = await http.send(http.build_request("GET", "/ticks"), stream=True)
+            pieces = response.aiter_raw()
+            await anext(pieces)
+            await response.aclose()
+            with pytest.raises(httpx.ReadError, match="closed here"):
+                await anext(pieces)
+
+    run(client, hypercorn())
 
 
 # --- refusals and farewells ---------------------------------------------------------------------------------------------
