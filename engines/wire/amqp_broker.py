@@ -14,7 +14,7 @@ from pamqp.commands import Channel, Connection
 
 from engines.lab.host import Host
 from engines.lab.recorder import because_of, present_cause
-from engines.wire.amqp_channel import BrokerChannel
+from engines.wire.amqp_channel import BrokerChannel, Refusal
 from engines.wire.amqp_frames import (
     FRAME_MAX,
     HANDSHAKE_S,
@@ -79,6 +79,7 @@ class _Connection:
         self._stream = stream
         self._client = client
         self._channels: dict[int, BrokerChannel] = {}
+        self._closing = False
         self._outbox, self._to_write = trio.open_memory_channel[tuple[int, base.Frame, Content | None, int]](math.inf)
 
     async def run(self) -> None:
@@ -141,10 +142,22 @@ class _Connection:
                 if isinstance(arrived.method, Connection.Close):
                     await self._stream.send(0, Connection.CloseOk())
                     return
-                self._obey(arrived)
-                self._broker.show()
+                if isinstance(arrived.method, Connection.CloseOk):
+                    return
+                if not self._closing:
+                    self._obey_or_close(arrived)
+                    self._broker.show()
         except AmqpConnectionLost as error:
             self._broker.host.note(f"{self._client} is gone: {error}")
+
+    def _obey_or_close(self, arrived: Arrived) -> None:
+        """A refusal that no channel can take ends the connection; until the client agrees, all it says is ignored."""
+        try:
+            self._obey(arrived)
+        except Refusal as refusal:
+            self._closing = True
+            index = arrived.method.index
+            self._say(0, Connection.Close(refusal.code, refusal.text, index >> 16, index & 0xFFFF))
 
     def _obey(self, arrived: Arrived) -> None:
         """Pass a method on to its channel; opening and closing one is the connection's business."""

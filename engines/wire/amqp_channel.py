@@ -19,12 +19,17 @@ Say = Callable[[base.Frame, Content | None], None]
 
 
 class Refusal(Exception):
-    """The client asked for something that cannot be: its channel is closed, with a reply code."""
+    """The client asked for something that cannot be: its channel is closed, or for a code from 500 on its connection."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
         self.code = code
         self.text = text
+
+    @property
+    def ends_connection(self) -> bool:
+        """The specification's "hard" errors."""
+        return self.code >= 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,10 @@ class BrokerChannel:
         self._closing = False
 
     def obey(self, method: base.Frame, content: Content) -> None:
-        """Do what a method says. A refusal closes the channel; until the client agrees, all else in it is ignored."""
+        """Do what a method says. A refusal closes the channel; until the client agrees, all else in it is ignored.
+
+        Raises Refusal when it is one that ends the connection.
+        """
         if self._closing:
             return
         try:
@@ -63,6 +71,8 @@ class BrokerChannel:
             obey(self, method, content)
         except Refusal as refusal:
             self.end()
+            if refusal.ends_connection:
+                raise
             self._say(Channel.Close(refusal.code, refusal.text, method.index >> 16, method.index & 0xFFFF))
 
     def end(self) -> None:

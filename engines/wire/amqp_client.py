@@ -238,7 +238,9 @@ class AmqpChannel:
     # --- what comes in --------------------------------------------------------------------------------------------------
 
     async def take(self, arrived: Arrived) -> None:
-        """The broker said something in this channel."""
+        """The broker said something in this channel; what it says of one that has failed is of no interest any more."""
+        if self.failure is not None:
+            return
         match arrived.method:
             case Basic.Deliver() as deliver:
                 tag = deliver.delivery_tag or 0

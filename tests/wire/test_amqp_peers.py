@@ -385,8 +385,6 @@ def test_without_acks_what_came_is_handed_out_though_the_connection_is_gone() ->
         (406, lambda channel: _then_ask(channel, Basic.Ack(7))),
         (406, lambda channel: _then_ask(channel, Basic.Ack(7, True))),
         (406, lambda channel: _then_ask(channel, Basic.Ack(0))),
-        (540, lambda channel: channel.call(Tx.Select(), Tx.SelectOk)),
-        (540, lambda channel: _then_ask(channel, Basic.Qos(prefetch_size=1))),
     ],
 )
 def test_a_refusal_closes_the_channel_and_nothing_else(
@@ -405,7 +403,28 @@ def test_a_refusal_closes_the_channel_and_nothing_else(
     Conversation(talk)
 
 
-async def _then_ask(channel: AmqpChannel, method: Basic.Ack | Basic.Qos) -> None:
+@pytest.mark.parametrize("method", [Tx.Select(), Basic.Qos(prefetch_size=1)])
+def test_what_is_not_implemented_closes_the_connection(method: Tx.Select | Basic.Qos) -> None:
+    """Reply codes from 500 on are "hard" errors; what was held is requeued, and another connection goes on."""
+
+    async def talk(host: Host) -> None:
+        async with amqp_connect(host, "broker") as connection:
+            channel = await connection.channel()
+            await channel.declare("q")
+            await publish(channel, "a")
+            await fetch(channel)
+            with pytest.raises(AmqpConnectionLost, match="540 NOT_IMPLEMENTED"):
+                await channel.call(method, Basic.QosOk)
+        await on_another(host)
+
+    async def on_another(host: Host) -> None:
+        async with amqp_connect(host, "broker") as connection:
+            assert await all_now(await connection.channel()) == ["a*"]
+
+    Conversation(talk)
+
+
+async def _then_ask(channel: AmqpChannel, method: Basic.Ack) -> None:
     await channel.send(method)
     await channel.get("q")
 

@@ -263,7 +263,7 @@ LESSON = Lesson(
         "Make acks automatic, then kill the slow consumer: nobody will ever hear of what had been pushed to it.",
         "Ack every 10 messages and kill the slow consumer: what was done and not yet acked is done twice.",
         "Unplug the slow consumer: its messages are stuck until two heartbeats are missed. Try RabbitMQ's 60 s.",
-        "Poll, every 5 s, at 0.2 events a second: nearly every get is empty, and events are late all the same.",
+        "Poll, every 5 s, at 0.2 events a second: most gets are empty, and events are late all the same.",
         "Set prefetch to 1 and the queue limit to 2 at 4 events a second: the oldest are dropped, not the newest.",
         "Kill the broker and restart it: the queue was on disk. With confirms off, what was on its way to it is gone.",
     ),
