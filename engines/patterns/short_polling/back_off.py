@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import trio
 
-from engines.lab.facts import EventBorn, EventHandled, Measured, MessageStarted
+from engines.lab.facts import EventBorn, EventHandled, MessageStarted
 from engines.lab.host import Host
 from engines.lab.knobs import Choice, Number
 from engines.lab.scenario import HostSpec
@@ -67,14 +67,14 @@ LESSON = Lesson(
         CONNECT_TIMEOUT,
     ),
     faults=(KILL_SERVER, UNPLUG_CLIENT, CUT_ANSWERS, LOSE_RESPONSE),
-    metrics=("measured:videos done", "measured:polls", "measured:empty polls", "event-delay-mean", "event-delay-max", "bytes",
+    metrics=("measured:videos done", "measured:polls", "empty", "event-delay-mean", "event-delay-max", "bytes",
              "measured:jobs lost"),
     beats=(
         Beat(EventHandled, "The video is done and the client knows it. After doubling pauses the wait for that is never much"
              " longer than the job itself."),
         Beat(EventBorn, "The video is done, somewhere in the client's present pause."),
-        Beat(Measured, "“Not yet.” If a job has taken this long, it may well take as long again: the next pause is longer.",
-             {"what": "empty polls"}),
+        Beat(MessageStarted, "“Not yet.” If a job has taken this long, it may well take as long again: the next pause is longer.",
+             {"label": "204"}),
         Beat(MessageStarted, "{sender} asks whether its video is done.", {"label": "GET /jobs"}),
     ),
     try_next=(

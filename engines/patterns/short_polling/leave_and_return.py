@@ -64,7 +64,7 @@ LESSON = Lesson(
         CONNECT_TIMEOUT,
     ),
     faults=(KILL_CLIENT, KILL_SERVER, UNPLUG_CLIENT, LOSE_RESPONSE),
-    metrics=("measured:uploads", "measured:videos done", "events-waiting", "measured:polls", "measured:empty polls",
+    metrics=("measured:uploads", "measured:videos done", "events-waiting", "measured:polls", "empty",
              "event-delay-max", "work-finished", "connections", "open"),
     beats=(
         Beat(Noted, "The app is closed: no connection, no timer, nothing that a server could reach. The work goes on.",

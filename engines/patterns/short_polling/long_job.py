@@ -17,7 +17,7 @@ from engines.lab.host import Host
 from engines.lab.knobs import Number
 from engines.lab.scenario import HostSpec
 from engines.patterns.contract import Beat, Lesson
-from engines.patterns.jobs import JOB_KNOBS, Jobs, event_when_done
+from engines.patterns.jobs import JOB_KNOBS, Job, Jobs, event_when_done
 from engines.patterns.short_polling.pauses import pause
 from engines.patterns.troubles import CUT_ANSWERS, KILL_CLIENT, KILL_SERVER, LOSE_RESPONSE, UNPLUG_CLIENT
 from engines.patterns.workload import LONG_JOB
@@ -38,13 +38,19 @@ async def server(host: Host) -> None:
         return Response(job.to_json(), 202, {"Location": f"/jobs/{job.handle}"}, "application/json")
 
     async def tell(request: Request) -> Response:
-        job = jobs.find(request.path_params["handle"])
-        return Response(status_code=404) if job is None else Response(job.to_json(), media_type="application/json")
+        return answer_about(jobs.find(request.path_params["handle"]))
 
     routes = [Route("/videos", take_video, methods=["POST"]), Route("/jobs/{handle}", tell)]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(jobs.work)
         await serve_http(host, Starlette(routes=routes))
+
+
+def answer_about(job: Job | None) -> Response:
+    """404 when nobody knows of such a job, 204 while it is not done, and its state when it is."""
+    if job is None:
+        return Response(status_code=404)
+    return Response(job.to_json(), media_type="application/json") if job.done else Response(status_code=204)
 
 
 # --- the client ---------------------------------------------------------------------------------------------------------
@@ -96,7 +102,6 @@ def makes_sense_of(host: Host, answer: httpx.Response | None) -> bool:
         return True
     event = event_when_done(answer.content) if answer is not None and answer.status_code == 200 else None
     if event is None:
-        host.measure("empty polls")
         return False
     host.event_handled(event)
     host.measure("videos done")
@@ -121,7 +126,7 @@ LESSON = Lesson(
     until_s=30.0,
     knobs=(INTERVAL_KNOB, *JOB_KNOBS, PAUSE_KNOB, READ_TIMEOUT, CONNECT_TIMEOUT),
     faults=(KILL_SERVER, KILL_CLIENT, UNPLUG_CLIENT, CUT_ANSWERS, LOSE_RESPONSE),
-    metrics=("measured:videos done", "measured:polls", "measured:empty polls", "event-delay", "event-delay-max", "bytes",
+    metrics=("measured:videos done", "measured:polls", "empty", "event-delay", "event-delay-max", "bytes",
              "bytes-per-event-byte", "measured:jobs lost", "open"),
     beats=(
         Beat(Measured, "404: the server knows nothing of this job any more. All that the client can do is to begin anew.",
@@ -131,7 +136,7 @@ LESSON = Lesson(
         Beat(EventBorn, "The video is done. The server knows it, nobody else does, and it may not speak before it is asked."),
         Beat(MessageStarted, "202 Accepted, at once: the work is not done, but the client has a handle for it and is free to"
              " go.", {"label": "202"}),
-        Beat(Measured, "“Not yet.” A request and a response, to learn nothing.", {"what": "empty polls"}),
+        Beat(MessageStarted, "“Not yet.” A request and a response, to learn nothing.", {"label": "204"}),
         Beat(MessageStarted, "{sender} shows the handle and asks: is it done?", {"label": "GET /jobs"}),
     ),
     try_next=(

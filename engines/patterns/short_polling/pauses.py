@@ -1,7 +1,7 @@
 """The pause between two polls, where all the art of polling is, and what a server may say about it.
 
 Retry-After is a number of whole seconds or a date (RFC 9110, section 10.2.3), and a date has whole seconds too (section
-5.6.7). RFC 9110 gives it a meaning with 503 and 3xx, RFC 6585 (section 4) with 429; with 202 and 200 it is a custom of
+5.6.7). RFC 9110 gives it a meaning with 503 and 3xx, RFC 6585 (section 4) with 429; with 202 and 204 it is a custom of
 services that want to be polled.
 """
 

@@ -14,7 +14,7 @@ from engines.lab.knobs import Number
 from engines.lab.scenario import HostSpec
 from engines.patterns.contract import Beat, Lesson
 from engines.patterns.jobs import HANDLES_KNOB, JOB_SPREAD_KNOB, VIDEO_SIZE_KNOB, Jobs
-from engines.patterns.short_polling.long_job import PAUSE_KNOB, client
+from engines.patterns.short_polling.long_job import PAUSE_KNOB, answer_about, client
 from engines.patterns.short_polling.pauses import as_seconds
 from engines.patterns.troubles import CUT_ANSWERS, KILL_SERVER, LOSE_RESPONSE, UNPLUG_CLIENT
 from engines.patterns.workload import JOB_TIME_KNOB
@@ -50,8 +50,7 @@ async def server(host: Host) -> None:
     async def tell(request: Request) -> Response:
         if jobs is None:
             return Response(status_code=503, headers={"Retry-After": as_seconds(START_S)})
-        job = jobs.find(request.path_params["handle"])
-        return Response(status_code=404) if job is None else Response(job.to_json(), media_type="application/json")
+        return answer_about(jobs.find(request.path_params["handle"]))
 
     routes = [Route("/videos", take_video, methods=["POST"]), Route("/jobs/{handle}", tell)]
     async with trio.open_nursery() as nursery:

@@ -17,7 +17,7 @@ from engines.lab.knobs import Choice, Number, Toggle
 from engines.lab.scenario import HostSpec
 from engines.patterns.contract import Beat, Lesson
 from engines.patterns.jobs import HANDLES_KNOB, JOB_SPREAD_KNOB, VIDEO_SIZE_KNOB, Jobs
-from engines.patterns.short_polling.long_job import PAUSE_KNOB, ask, makes_sense_of, upload
+from engines.patterns.short_polling.long_job import PAUSE_KNOB, answer_about, ask, makes_sense_of, upload
 from engines.patterns.short_polling.pauses import as_date, as_seconds, pause, read_retry_after
 from engines.patterns.troubles import CUT_ANSWERS, KILL_SERVER, LOSE_RESPONSE, UNPLUG_CLIENT
 from engines.patterns.workload import JOB_TIME_KNOB
@@ -52,9 +52,11 @@ async def server(host: Host) -> None:
         if now_s < allowed_s:
             return Response(status_code=429, headers=come_back_in(allowed_s - now_s))
         told_s[handle] = now_s
-        if (job := jobs.find(handle)) is None:
-            return Response(status_code=404)
-        return Response(job.to_json(), 200, come_back_in(jobs.left_s(job)), "application/json")
+        job = jobs.find(handle)
+        answer = answer_about(job)
+        if job is not None:
+            answer.headers.update(come_back_in(jobs.left_s(job)))
+        return answer
 
     routes = [Route("/videos", take_video, methods=["POST"]), Route("/jobs/{handle}", tell)]
     async with trio.open_nursery() as nursery:
@@ -119,7 +121,7 @@ LESSON = Lesson(
         CONNECT_TIMEOUT,
     ),
     faults=(KILL_SERVER, UNPLUG_CLIENT, CUT_ANSWERS, LOSE_RESPONSE),
-    metrics=("measured:videos done", "measured:polls", "measured:empty polls", "measured:turned away", "event-delay",
+    metrics=("measured:videos done", "measured:polls", "empty", "measured:turned away", "event-delay",
              "event-delay-max", "bytes", "errors", "open"),
     beats=(
         Beat(Measured, "429 Too Many Requests. The client asked sooner than it may, and learned nothing but that.",
@@ -128,7 +130,7 @@ LESSON = Lesson(
         Beat(EventBorn, "The video is done, at the time that the server had foreseen."),
         Beat(MessageStarted, "202 Accepted, with a handle, and a word on when it will be worth asking: Retry-After.",
              {"label": "202"}),
-        Beat(Measured, "“Not yet.” A client that had done as it was told would not have asked.", {"what": "empty polls"}),
+        Beat(MessageStarted, "“Not yet.” A client that had done as it was told would not have asked.", {"label": "204"}),
         Beat(MessageStarted, "{sender} asks about its video.", {"label": "GET /jobs"}),
     ),
     try_next=(
