@@ -428,3 +428,11 @@ def test_packets_carry_whole_frames_here() -> None:
     trace = played(NOTIFIED, arrivals="fixed", event_rate=1.0)
     data = [p for _, p in every(trace, PacketSent) if p.kind is PacketKind.DATA and p.sender == "server"]
     assert len(data) == 1 + len(messages(trace, "text"))
+
+
+def test_a_101_that_shares_its_packet_with_a_ping_is_counted_once() -> None:
+    """The firewall passes on what it reads: Hypercorn's 101 and its first ping, which leave in the same instant."""
+    trace = played(HALF_OPEN)
+    opened = len(messages(trace, "GET"))
+    numbers = Numbers(trace)
+    assert (numbers.value("requests", 90.0), numbers.value("responses", 90.0)) == (opened, opened)
