@@ -182,6 +182,9 @@ _EVICTED = {
     "closed by peer": "{0.host} takes connection {0.member} out of its pool: the other side has closed it, so that a"
     " request sent there would be lost.",
     "surplus": "{0.host} closes connection {0.member} of its pool: there are more than the pool may keep.",
+    "GOAWAY": "{0.host} takes connection {0.member} out of its pool: the server wants no more requests there. Those that it"
+    " has begun on still get their answers.",
+    "gave up": "{0.host} takes connection {0.member} out of its pool before it was open: nobody waits for it any more.",
     "idle for another origin": "{0.host} closes an idle connection of its pool to make room for one to another server.",
     "failed": "{0.host} takes connection {0.member} out of its pool: it broke.",
 }
@@ -395,13 +398,12 @@ SENTENCES: dict[type[Fact], tuple[Weight, Sentence]] = {
     f.MessageResumed: (Weight.ROUTINE, _message_resumed),
     f.PoolCreated: (
         Weight.ROUTINE,
-        _plain("{0.host} has a pool of at most {0.size} connections: what asks for more at once must queue."),
+        _plain("{0.host} has a pool for at most {0.size} requests at a time: what is more must queue."),
     ),
     f.PoolResized: (
         Weight.TELLING,
         _plain(
-            "The pool of {0.host} may now have {0.size} connections. More than that many requests at once still "
-            "have to queue."
+            "The pool of {0.host} may now serve {0.size} requests at a time. More than that at once still have to queue."
         ),
     ),
     f.PoolQueued: (Weight.ROUTINE, _plain("{0.host} wants to send {0.label} and asks its pool for a connection.")),

@@ -358,6 +358,8 @@ class MessageResumed(Fact):
 
 @dataclass(frozen=True, slots=True)
 class PoolCreated(Fact):
+    """`size` is how many requests it serves at a time: one for each connection, or with HTTP/2 for each stream."""
+
     pool: int
     host: str
     size: int
