@@ -76,7 +76,7 @@ LESSON = Lesson(
              " either side may speak, at any time, unasked.", {"label": "101"}),
         Beat(MessageStarted, "Something happened, and the server says so at once: {label} behind a header of 2 bytes, or 4, or"
              " 10. Nobody had asked.", {"label": "text", "sender": "server"}),
-        Beat(EventHandled, "The client has heard of event {event}. If nothing is lost, that takes one way over the network, and not a"
+        Beat(EventHandled, "The client has heard of event {event}. If nothing is lost, that takes one way over the net, and not a"
              " moment more."),
         Beat(EventLost, "Event {event} happened while {reason}. A push needs somebody at the other end.",
              {"reason": "nobody"}),
