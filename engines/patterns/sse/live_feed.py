@@ -62,15 +62,14 @@ def as_sent(event: Event) -> bytes:
 
 async def client(host: Host) -> None:
     """Asks once. All it does from then on is listen; that it connects again after a break, its EventSource sees to."""
+
+    def dropped(reason: str) -> None:
+        host.note(f"lost the stream: {reason}")
+        source.reconnection_s = host.knobs.number("reconnection")
+
     async with (
         http_client(host, base_url="http://server") as http,
-        EventSource(
-            host,
-            http,
-            "/feed",
-            reconnection_s=host.knobs.number("reconnection"),
-            dropped=lambda reason: host.note(f"lost the stream: {reason}"),
-        ) as source,
+        EventSource(host, http, "/feed", dropped=dropped) as source,
     ):
         async for message in source:
             host.event_handled(Event.from_json(message.data).number)
