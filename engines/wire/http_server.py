@@ -73,7 +73,10 @@ async def serve_http(
 async def _serve_connection(app: Application, context: WorkerContext, config: Config, endpoint: Endpoint) -> None:
     # Hypercorn's annotations want a SocketStream; it uses no more of it than _ServedStream has.
     stream: Any = _ServedStream(endpoint)
-    await _PromptTCPServer(ASGIWrapper(app), config, context, {}, stream)
+    try:
+        await _PromptTCPServer(ASGIWrapper(app), config, context, {}, stream)
+    finally:
+        endpoint.close()  # Hypercorn's own closing can be cancelled half way
 
 
 class _PromptTCPServer(TCPServer):

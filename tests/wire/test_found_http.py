@@ -6,12 +6,14 @@ from contextlib import aclosing
 
 import httpx
 import pytest
+import trio
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from engines.lab.commands import TimedCommand, parse_command
+from engines.lab.facts import ConnectionClosed
 from engines.lab.host import Host
 from engines.lab.scenario import HostSpec, Program, Scenario
 from engines.lab.session import SessionState, run_headless
@@ -63,3 +65,25 @@ def test_a_body_that_was_not_sent_to_its_end_is_closed_at_once() -> None:
     cut = TimedCommand(0.2, parse_command("cut server>client"))
     session = run_headless(scenario(client), commands=[cut])
     assert session.status.state is SessionState.ENDED, session.status.message
+
+
+def test_a_server_that_stops_serving_closes_its_connections() -> None:
+    """Hypercorn closes with two awaits, of which a cancellation lets only the first begin."""
+
+    async def server(host: Host) -> None:
+        async def hello(request: Request) -> PlainTextResponse:
+            return PlainTextResponse("hello")
+
+        with trio.move_on_after(2):
+            await serve_http(host, Starlette(routes=[Route("/", hello)]))
+        await trio.sleep_forever()
+
+    async def client(host: Host) -> None:
+        async with http_client(host, base_url="http://server") as http:
+            await http.get("/")
+            await trio.sleep_forever()
+
+    lesson = Scenario("stops", "", "", (HostSpec("client", client), HostSpec("server", server)))
+    trace = run_headless(lesson, until_s=3).trace
+    closed = [(r.time_s, r.fact.host) for r in trace if isinstance(r.fact, ConnectionClosed)]
+    assert closed[0] == (2.0, "server")
