@@ -1,7 +1,7 @@
 """A WebSocket client on a host's streams (RFC 6455): wsproto does the protocol, this does the waiting.
 
-Not httpx-ws 0.9, whose client never looks at Sec-WebSocket-Accept, closes the connection without waiting for the server's
-Close, says goodbye with a Close even when its program is killed, and draws keys and pings from the operating system.
+Not httpx-ws 0.9: it never looks at Sec-WebSocket-Accept, closes the connection without waiting for the server's Close, and
+draws its keys and pings from `secrets`, which would make every run another.
 No extension is offered, so nothing is compressed: what is on the wire can be read.
 """
 
