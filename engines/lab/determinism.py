@@ -13,6 +13,7 @@ What is replaced, and why:
 
 import os
 import random
+import threading
 import time
 from collections.abc import MutableSequence
 from types import ModuleType
@@ -82,13 +83,19 @@ def _monotonic() -> float:
 
 
 _installed = False
+_installing = threading.Lock()  # sessions start in threads of their own, and may do so together
 
 
 def install() -> None:
     """Replace what must be replaced, once per process. Raises DeterminismError when a library has moved a name."""
     global _installed
-    if _installed:
-        return
+    with _installing:
+        if not _installed:
+            _install()
+            _installed = True
+
+
+def _install() -> None:
     import httpcore._async.http2
     import httpcore._async.http11
     import httpx._multipart
@@ -109,7 +116,6 @@ def install() -> None:
     for module in drawers:
         _expect(module, "os", ModuleType)
         module.os = _Shim(os, urandom=_urandom)
-    _installed = True
 
 
 def _expect(module: Any, name: str, kind: type) -> None:
