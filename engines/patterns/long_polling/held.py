@@ -60,5 +60,6 @@ async def hold(
             nursery.cancel_scope.cancel()
         if heeds_goodbye and left_s < math.inf:
             outcome.word = "client left"
-            raise ClientDisconnect
+    if outcome.word == "client left":
+        raise ClientDisconnect
     return max(0.0, trio.current_time() - left_s)

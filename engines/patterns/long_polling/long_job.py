@@ -61,10 +61,10 @@ async def client(host: Host) -> None:
             handle = await upload(host, http)
             if await wait_done(host, http, handle):
                 host.measure("videos done")
+                await trio.sleep(host.knobs.number("pause"))
             else:
                 host.measure("jobs lost")
                 host.note("the server knows of no such job: all over again")
-            await trio.sleep(host.knobs.number("pause"))
 
 
 async def upload(host: Host, http: httpx.AsyncClient) -> str:
