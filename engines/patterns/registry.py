@@ -2,10 +2,16 @@
 
 from difflib import get_close_matches
 
-from engines.patterns import push, request_response, short_polling, sse
+from engines.patterns import long_polling, push, request_response, short_polling, sse
 from engines.patterns.contract import Lesson, Pattern
 
-PATTERNS: tuple[Pattern, ...] = (request_response.PATTERN, push.PATTERN, short_polling.PATTERN, sse.PATTERN)
+PATTERNS: tuple[Pattern, ...] = (
+    request_response.PATTERN,
+    push.PATTERN,
+    short_polling.PATTERN,
+    long_polling.PATTERN,
+    sse.PATTERN,
+)
 
 
 class UnknownName(ValueError):
