@@ -7,15 +7,18 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from textual.pilot import Pilot
 
+from engines.comparison import workloads
 from engines.lab.knobs import Value
 from engines.lab.session import Session
 from engines.patterns.contract import Lesson, Pattern
 from engines.patterns.registry import PATTERNS
 from tui.app import CommtuiApp
 from tui.loading import load_engine
+from tui.screens.comparison import ComparisonScreen
 
 TEACHER = (120, 36)
 PROJECTOR = (80, 24)
@@ -24,7 +27,10 @@ PATIENCE_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """`orders` are commands at virtual times, `keys` are pressed when the run stands at `at_s`."""
+    """`orders` are commands at virtual times, `keys` are pressed when the run stands at `at_s`.
+
+    With `compare` (a workload) it is the comparison of all patterns that do it; then the pattern only waits behind.
+    """
 
     name: str
     pattern: str
@@ -36,6 +42,15 @@ class Shot:
     seed: int = 7
     orders: tuple[tuple[float, str], ...] = ()
     keys: tuple[str, ...] = ()
+    compare: str = ""
+
+
+class Standing(Protocol):
+    """What a shot is taken of: one session, or several under one clock."""
+
+    def run_until(self, time_s: float) -> None: ...
+    def command(self, command: str) -> object: ...
+    def wait_idle(self, timeout_s: float) -> bool: ...
 
 
 @asynccontextmanager
@@ -44,7 +59,13 @@ async def taken(shot: Shot) -> AsyncIterator[tuple[CommtuiApp, Pilot[int]]]:
     sessions: list[Session] = []
 
     def open_session(
-        pattern: Pattern, lesson: Lesson, seed: int, knobs: Mapping[str, Value], pace: float
+        pattern: Pattern,
+        lesson: Lesson,
+        seed: int,
+        knobs: Mapping[str, Value],
+        pace: float,
+        *,
+        paused: bool = True,
     ) -> Session:
         session = Session(lesson, name=f"{pattern.name}/{lesson.name}", seed=seed, knobs=knobs, pace=pace, paused=True)
         sessions.append(session)
@@ -63,18 +84,22 @@ async def taken(shot: Shot) -> AsyncIterator[tuple[CommtuiApp, Pilot[int]]]:
     async with app.run_test(size=shot.size) as pilot:
         while not sessions or app.lab_screen.tab is None:
             await pilot.pause()
-        session = sessions[-1]
+        if shot.compare:
+            app.lab_screen.compare(workloads(PATTERNS)[shot.compare])
+            while not isinstance(app.screen, ComparisonScreen):
+                await pilot.pause()
+        run: Standing = app.screen.ensemble if isinstance(app.screen, ComparisonScreen) else sessions[-1]
         for time_s, order in shot.orders:
-            session.run_until(time_s)
-            session.command(order)
-        session.run_until(shot.at_s)
-        assert session.wait_idle(PATIENCE_S)
+            run.run_until(time_s)
+            run.command(order)
+        run.run_until(shot.at_s)
+        assert run.wait_idle(PATIENCE_S)
         for key in ("", *shot.keys):
             if key:
                 await pilot.press(key)
-                session.wait_idle(PATIENCE_S)
+                run.wait_idle(PATIENCE_S)
             for _ in range(50):
-                app.lab_screen.draw()
+                app.playing_screens[-1].draw()
             await pilot.pause()
         yield app, pilot
 
@@ -106,10 +131,13 @@ SHOTS: tuple[Shot, ...] = (
     Shot("light", "request-response", "simple-get", 6.7, theme="classroom-light"),
     Shot("ascii", "request-response", "simple-get", 6.7, ascii=True),
     Shot("to-scale", "request-response", "simple-get", 6.7, keys=("m",)),
-    Shot("server-killed", "request-response", "simple-get", 7.0, orders=((3.2, "kill server"), (5.0, "restart server"))),
+    Shot(
+        "server-killed", "request-response", "simple-get", 7.0, orders=((3.2, "kill server"), (5.0, "restart server"))
+    ),
     Shot("lost-packet", "request-response", "simple-get", 4.0, orders=((2.0, "drop next response"),)),
     Shot("help", "request-response", "simple-get", 3.0, keys=("question_mark",)),
     Shot("scenarios", "request-response", "simple-get", 3.0, keys=("s",)),
     Shot("review", "request-response", "simple-get", 6.7, keys=("left", "left", "comma")),
+    Shot("comparison", "request-response", "simple-get", 12.0, compare="notifications"),
     Shot("wire", "request-response", "simple-get", 6.7, keys=("W", "up", "up")),
 )

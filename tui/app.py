@@ -20,7 +20,8 @@ from textual.scrollbar import ScrollBar, ScrollBarRender
 
 from tui.bindings import ACTIONS
 from tui.config import Config, ConfigError, complain, config_path, load_config
-from tui.screens.lab import FRAMES_A_SECOND, LabScreen
+from tui.screens.lab import LabScreen
+from tui.screens.playing import FRAMES_A_SECOND, PlayingScreen
 from tui.terminal import examine_terminal, failure_line, log_failure, restored
 from tui.themes import DEFAULT_THEME, THEME_NAMES, other_theme, textual_themes, theme_for, variables
 
@@ -144,7 +145,8 @@ class CommtuiApp(App[int]):
 
     def _apply_ascii(self) -> None:
         ScrollBar.renderer = AsciiScrollBar if self._ascii else ScrollBarRender
-        self.lab_screen.set_class(self._ascii, "-ascii")
+        for screen in self.playing_screens:
+            screen.set_class(self._ascii, "-ascii")
 
     def suit_terminal(self) -> None:
         """Take the theme that this terminal's colours can show. Tests do not ask for it: they have no terminal."""
@@ -157,9 +159,14 @@ class CommtuiApp(App[int]):
 
     def _look_changed(self) -> None:
         self.refresh(layout=True)
-        for tab in self.lab_screen.tabs.values():
-            tab.look_changed()
-        self.lab_screen.wake()
+        for screen in self.playing_screens:
+            screen.look_changed()
+
+    @property
+    def playing_screens(self) -> list[PlayingScreen]:
+        """The screens with runs on them, the foremost last; the laboratory itself even before it is shown."""
+        others = [screen for screen in self.screen_stack if isinstance(screen, PlayingScreen)]
+        return [self.lab_screen, *(screen for screen in others if screen is not self.lab_screen)]
 
     @property
     def writer_is_behind(self) -> bool:
@@ -171,7 +178,7 @@ class CommtuiApp(App[int]):
 
     def action_help_quit(self) -> None:
         """ctrl+c: a lesson does not end by surprise."""
-        self.lab_screen.notify_line(f"ctrl+c does not quit; press {self.keys_shown['quit']} to quit")
+        self.playing_screens[-1].notify_line(f"ctrl+c does not quit; press {self.keys_shown['quit']} to quit")
 
     def leave(self, signal_number: int) -> None:
         """A signal asks us to end; called between any two instructions, so it only asks the event loop."""

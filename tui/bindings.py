@@ -4,7 +4,8 @@ Capital letters are for looks and panels, the small ones (but s, r and q) for kn
 The keys of patterns (digits), knobs and faults (letters) come from their declarations; RESERVED is what they may not use.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from textual.binding import Binding, BindingType
 
@@ -30,6 +31,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("help", "question_mark,f1", "?", "help", "this help: every key and action", "Find", 1, "help"),
     Action("palette", "colon,ctrl+p", ":", "palette", "find an action, or type a command", "Find", 8, "palette"),
     Action("scenarios", "s", "s", "scenarios", "choose a scenario", "Find", 5, "scenario"),
+    Action("compare", "V", "V", "compare", "several patterns at the same work, side by side", "Find"),
     Action("quit", "q", "q", "quit", "quit", "Find", 9, "quit"),
     Action("play", "space", "space", "play", "play or pause", "Time", 2, "play/pause"),
     Action("step", "full_stop", ".", "step", "to the next fact", "Time", 3, "next"),
@@ -64,10 +66,30 @@ RESERVED = frozenset(action.shown for action in ACTIONS if len(action.shown) == 
 GROUPS = ("Time", "Panels", "Diagram", "Find", "Looks", "Patterns")
 
 
-def bindings() -> list[BindingType]:
+_OF_ONE_LESSON = frozenset({"scenarios", "compare", "story", "wire", "hex"})
+_OTHERWISE_SAID = {
+    "controls": ("knobs and faults that several have: go there, or leave", 5, "knobs"),
+    "numbers": ("show or hide the table and the knobs", 0, ""),
+    "zoom": ("the diagrams alone, or everything", 0, ""),
+    "diagram": ("back to the diagrams, then to the lesson", 7, "back"),
+    "next-tab": ("the next pattern", 6, "next pattern"),
+    "restart": ("again from the start, same seed", 0, ""),
+}
+
+COMPARISON_ACTIONS: tuple[Action, ...] = tuple(
+    replace(action, text=said[0], footer=said[1], word=said[2])
+    if (said := _OTHERWISE_SAID.get(action.id)) is not None
+    else action
+    for action in ACTIONS
+    if action.id not in _OF_ONE_LESSON
+)
+"""What the same keys do while several patterns are compared."""
+
+
+def bindings(actions: Iterable[Action] = ACTIONS) -> list[BindingType]:
     """The table as Textual wants it."""
-    return [Binding(action.keys, action.action, action.text, show=False, id=action.id) for action in ACTIONS]
+    return [Binding(action.keys, action.action, action.text, show=False, id=action.id) for action in actions]
 
 
-def footer_order() -> list[Action]:
-    return sorted((action for action in ACTIONS if action.footer), key=lambda action: action.footer)
+def footer_order(actions: Iterable[Action] = ACTIONS) -> list[Action]:
+    return sorted((action for action in actions if action.footer), key=lambda action: action.footer)

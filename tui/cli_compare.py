@@ -38,21 +38,12 @@ def compare(
 
 
 def _table(results: Sequence["Result"], workload: str, seed: int, until_s: float) -> str:
-    """A row a number, a column a pattern. Numbers that are nothing everywhere are left out."""
+    """The table that the comparison screen shows, and what it is of."""
     from engines.lab.units import format_quantity
-    from engines.metrics import find_metric, format_value
+    from tui.panels.comparison import comparison_table, table_text
 
-    rows = [["", *(result.contender.pattern.name for result in results)]]
-    for name in results[0].values:
-        if any(result.values[name] for result in results):
-            metric = find_metric(name)
-            rows.append([metric.title, *(format_value(metric, result.values[name]) for result in results)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [f"{workload}, seed {seed}, {format_quantity(until_s, 's')} of virtual time"]
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        lines.append("  " + "   ".join(cells).rstrip())
-    return "\n".join(lines)
+    table = comparison_table([r.contender.pattern.name for r in results], [r.values for r in results])
+    return f"{workload}, seed {seed}, {format_quantity(until_s, 's')} of virtual time\n{table_text(table)}"
 
 
 def _json(results: Sequence["Result"], workload: str, seed: int, settings: dict[str, str], until_s: float) -> str:

@@ -23,14 +23,26 @@ if TYPE_CHECKING:
 class NumbersLike(Protocol):
     """`engines.metrics.numbers.Numbers`, as far as the panel uses it."""
 
+    def value(self, name: str, time_s: float, length: int | None = None) -> float | None: ...
     def text(self, name: str, time_s: float, length: int | None = None) -> str: ...
     def series(
         self, name: str, time_s: float, buckets: int = 24, window_s: float | None = None, length: int | None = None
     ) -> list[float | None]: ...
 
 
-OpenSession = Callable[["Pattern", "Lesson", int, Mapping[str, "Value"], float], SessionLike]
-"""pattern, lesson, seed, knobs other than the defaults, pace: a session that has not been started."""
+class OpenSession(Protocol):
+    """Opens a session that has not been started, with knobs other than the defaults; `paused`: it will start standing still."""
+
+    def __call__(
+        self,
+        pattern: Pattern,
+        lesson: Lesson,
+        seed: int,
+        knobs: Mapping[str, Value],
+        pace: float,
+        *,
+        paused: bool = False,
+    ) -> SessionLike: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,17 @@ def load_engine() -> Engine:
     from engines.wire.dissectors import dissector_named
     from engines.wire.equivalents import equivalent_command
 
-    def open_session(pattern: Pattern, lesson: Lesson, seed: int, knobs: Mapping[str, Value], pace: float) -> Session:
-        return Session(lesson, name=f"{pattern.name}/{lesson.name}", seed=seed, knobs=knobs, pace=pace, courteous=True)
+    def open_session(
+        pattern: Pattern,
+        lesson: Lesson,
+        seed: int,
+        knobs: Mapping[str, Value],
+        pace: float,
+        *,
+        paused: bool = False,
+    ) -> Session:
+        name = f"{pattern.name}/{lesson.name}"
+        return Session(lesson, name=name, seed=seed, knobs=knobs, pace=pace, courteous=True, paused=paused)
 
     def parts(protocol: str, side: Side, stream: bytes, start: int, end: int) -> list[Part]:
         dissector = dissector_named(protocol)

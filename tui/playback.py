@@ -1,13 +1,13 @@
-"""One run as a person watches it: the session, and the playhead, which may look back while the engine stands where it is.
+"""Runs as a person watches them: what plays, and the playhead, which may look back while the engine stands where it is.
 
 Knows no widget. Real time comes in through `now`, so that a test can hold it still.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, nextafter
 from typing import TYPE_CHECKING, Protocol
 
 from engines.lab.trace import Trace
@@ -38,21 +38,40 @@ class StatusLike(Protocol):
     def message(self) -> str: ...
 
 
-class SessionLike(Protocol):
-    """What the UI needs of `engines.lab.session.Session`; a test gives a smaller one."""
-
-    trace: Trace
+class Controls(Protocol):
+    """What a playback steers: one session, or several that share a clock (`tui.ensemble`)."""
 
     @property
     def status(self) -> StatusLike: ...
-    def start(self) -> None: ...
     def play(self) -> None: ...
     def pause(self) -> None: ...
     def step(self) -> None: ...
     def set_pace(self, pace: float) -> None: ...
     def command(self, command: Command | str) -> object: ...
+
+
+class SessionLike(Controls, Protocol):
+    """What the UI needs of `engines.lab.session.Session`; a test gives a smaller one."""
+
+    trace: Trace
+
+    def start(self) -> None: ...
+    def run_until(self, time_s: float) -> None: ...
+    def wait_idle(self, timeout_s: float | None = None) -> bool: ...
     def knob_values(self) -> Mapping[str, Value]: ...
     def close(self) -> None: ...
+
+
+def time_after(traces: Sequence[Trace], time_s: float) -> float | None:
+    """The moment of the first fact later than `time_s` in any of `traces`; None when there is none yet."""
+    places = ((trace, trace.length_at(time_s)) for trace in traces)
+    return min((trace.time[place] for trace, place in places if place < len(trace)), default=None)
+
+
+def time_by(traces: Sequence[Trace], time_s: float) -> float:
+    """The moment of the latest fact up to and with `time_s` in any of `traces`; 0 when there is none."""
+    places = ((trace, trace.length_at(time_s)) for trace in traces)
+    return max((trace.time[place - 1] for trace, place in places if place), default=0.0)
 
 
 class InReview(ValueError):
@@ -76,11 +95,14 @@ _STANDINGS = {
 
 
 class Playback:
-    """Play, pause, step, scrub and return, for one session. All times are virtual seconds unless said otherwise."""
+    """Play, pause, step, scrub and return. All times are virtual seconds unless said otherwise.
 
-    def __init__(self, session: SessionLike, now: Callable[[], float]) -> None:
+    `traces` are what the session writes: the steps in review go from fact to fact in all of them.
+    """
+
+    def __init__(self, session: Controls, traces: Sequence[Trace], now: Callable[[], float]) -> None:
         self.session = session
-        self.trace = session.trace
+        self._traces = tuple(traces)
         self._now = now
         self._review_s: float | None = None
         self._rolling: _Rolling | None = None
@@ -110,6 +132,11 @@ class Playback:
             return self._review_s
         gone = (self._now() - self._rolling.since) * min(self.pace, REVIEW_PACE_LIMIT)
         return min(self.live_s, self._rolling.from_s + gone)
+
+    def shown_s(self, *, motion: bool) -> float:
+        """Where the playhead is drawn: without motion, at the latest fact instead of between two."""
+        time_s = self.playhead_s
+        return time_s if motion or not self.moving else time_by(self._traces, time_s)
 
     @property
     def in_review(self) -> bool:
@@ -156,20 +183,15 @@ class Playback:
             self.session.pause()
             self.session.step()
             return
-        here = self.playhead_s
-        place = self.trace.length_at(here)
-        if place >= len(self.trace):
+        later = time_after(self._traces, self.playhead_s)
+        if later is None:
             self.go_live()
         else:
-            self.seek(self.trace.time[place])
+            self.seek(later)
 
     def previous_fact(self) -> None:
         """To the latest moment before the playhead at which something happened."""
-        here = self.playhead_s
-        place = self.trace.length_at(here)
-        while place > 0 and self.trace.time[place - 1] >= here:
-            place -= 1
-        self.seek(self.trace.time[place - 1] if place else 0.0)
+        self.seek(time_by(self._traces, nextafter(self.playhead_s, -inf)))
 
     def seek(self, time_s: float) -> None:
         """Put the playhead at `time_s`. Before the live end that is a review: the engine stops and waits there."""

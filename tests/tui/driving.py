@@ -32,7 +32,7 @@ class Drive:
         return tab
 
     async def frame(self) -> None:
-        self.screen.draw()
+        self.app.playing_screens[-1].draw()
         await self.pilot.pause()
 
     async def press(self, *keys: str) -> None:

@@ -46,8 +46,9 @@ ROUND_S = 2.0
 async def _program(host: Any) -> None: ...
 
 
-def lesson(name: str = "get", title: str = "Simple GET") -> Lesson:
+def lesson(name: str = "get", title: str = "Simple GET", workload: str = "") -> Lesson:
     return Lesson(
+        workload=workload,
         name=name,
         title=title,
         purpose="One question, one answer: watch where each message ends.",
@@ -73,7 +74,7 @@ PATTERNS = (
         tab="Req/Resp",
         key="1",
         summary="One question, one answer.",
-        lessons=(lesson(), lesson("slow", "A slow server")),
+        lessons=(lesson(workload="greetings"), lesson("slow", "A slow server")),
     ),
     Pattern(
         name="short-polling",
@@ -81,7 +82,7 @@ PATTERNS = (
         tab="Short poll",
         key="4",
         summary="Ask again and again.",
-        lessons=(lesson("job", "A long job"),),
+        lessons=(lesson("job", "A long job", "greetings"),),
     ),
 )
 
@@ -146,7 +147,17 @@ class FakeStatus:
 class FakeSession:
     """Its time moves only by `advance`."""
 
-    def __init__(self, scenario: Lesson, name: str, seed: int, knobs: Mapping[str, Value], pace: float) -> None:
+    def __init__(
+        self,
+        scenario: Lesson,
+        name: str,
+        seed: int,
+        knobs: Mapping[str, Value],
+        pace: float,
+        *,
+        paused: bool = False,
+    ) -> None:
+        self._paused = paused
         self.scenario = scenario
         self.trace = Trace()
         self.seed = seed
@@ -168,7 +179,7 @@ class FakeSession:
         return FakeStatus(self._state, self._now, self._pace, self._message)
 
     def start(self) -> None:
-        self._state = FakeState.PLAYING
+        self._state = FakeState.PAUSED if self._paused else FakeState.PLAYING
         self.advance(0.0)
 
     def play(self) -> None:
@@ -179,6 +190,13 @@ class FakeSession:
 
     def step(self) -> None:
         self.advance(max(0.0, self._next - self._now))
+
+    def run_until(self, time_s: float) -> None:
+        self._state = FakeState.PAUSED if self._state is FakeState.PLAYING else self._state
+        self.advance(max(0.0, time_s - self._now))
+
+    def wait_idle(self, timeout_s: float | None = None) -> bool:
+        return True
 
     def set_pace(self, pace: float) -> None:
         self._pace = pace
@@ -238,9 +256,16 @@ class FakeLab:
         )
 
     def _open(
-        self, pattern: Pattern, lesson: Lesson, seed: int, knobs: Mapping[str, Value], pace: float
+        self,
+        pattern: Pattern,
+        lesson: Lesson,
+        seed: int,
+        knobs: Mapping[str, Value],
+        pace: float,
+        *,
+        paused: bool = False,
     ) -> FakeSession:
-        self.sessions.append(FakeSession(lesson, f"{pattern.name}/{lesson.name}", seed, knobs, pace))
+        self.sessions.append(FakeSession(lesson, f"{pattern.name}/{lesson.name}", seed, knobs, pace, paused=paused))
         return self.sessions[-1]
 
 

@@ -18,7 +18,7 @@ def _playing(seconds: float = 5.65) -> tuple[Playback, FakeSession, list[float]]
     session.start()
     session.advance(seconds)
     real = [0.0]
-    return Playback(session, lambda: real[0]), session, real
+    return Playback(session, [session.trace], lambda: real[0]), session, real
 
 
 def test_live_is_the_engines_moment() -> None:

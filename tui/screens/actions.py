@@ -4,21 +4,21 @@ What is not needed for the first paint is imported where it is used.
 """
 
 from random import Random
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from textual.screen import Screen
-
-from tui.bindings import bindings
+from tui.bindings import ACTIONS, bindings
+from tui.screens.playing import PlayingScreen
 from tui.widgets.panes import PANES
 
 if TYPE_CHECKING:
+    from engines.comparison import Contender
     from engines.patterns.contract import Pattern
-    from tui.app import CommtuiApp
     from tui.engine import Engine
+    from tui.screens.finding import Findable
     from tui.widgets.pattern_tab import PatternTab
 
 
-class LabActions(Screen[None]):
+class LabActions(PlayingScreen):
     """The actions of the screen, on top of a few things that it must provide."""
 
     BINDINGS = bindings()
@@ -27,71 +27,11 @@ class LabActions(Screen[None]):
     _seeds = Random()
 
     @property
-    def lab(self) -> "CommtuiApp":
-        return cast("CommtuiApp", self.app)
-
-    @property
     def tab(self) -> "PatternTab | None":
-        raise NotImplementedError
-
-    def wake(self) -> None:
-        raise NotImplementedError
-
-    def notify_line(self, text: str) -> None:
         raise NotImplementedError
 
     async def open_tab(self, pattern: "Pattern") -> None:
         raise NotImplementedError
-
-    def order(self, command: str) -> None:
-        """Give the run a command, or say why not."""
-        if self.tab is None:
-            return
-        try:
-            self.tab.playback.command(command)
-        except ValueError as refusal:
-            self.notify_line(str(refusal))
-        self.wake()
-
-    # --- time -----------------------------------------------------------------------------------------------------------
-
-    def action_play(self) -> None:
-        if self.tab is not None:
-            self.tab.playback.toggle()
-            self.wake()
-
-    def action_step(self) -> None:
-        if self.tab is not None:
-            self.tab.playback.next_fact()
-            self.wake()
-
-    def action_step_back(self) -> None:
-        if self.tab is not None:
-            self.tab.playback.previous_fact()
-            self.wake()
-
-    def action_nudge(self, steps: int) -> None:
-        if self.tab is not None:
-            if steps > 0 and not self.tab.playback.in_review:
-                self.notify_line("this is the live end; there is nothing later yet")
-            self.tab.playback.nudge(steps)
-            self.wake()
-
-    def action_home(self) -> None:
-        if self.tab is not None:
-            self.tab.playback.seek(0.0)
-            self.wake()
-
-    def action_end(self) -> None:
-        if self.tab is not None:
-            self.tab.playback.go_live()
-            self.tab.diagram.action_follow()
-            self.wake()
-
-    def action_pace(self, steps: int) -> None:
-        if self.tab is not None:
-            self.tab.playback.change_pace(steps)
-            self.wake()
 
     def action_restart(self, new_seed: bool) -> None:
         if self.tab is not None:
@@ -109,7 +49,7 @@ class LabActions(Screen[None]):
             self.action_diagram()
             return
         self.reveal_controls()
-        self.tab.controls.focus()
+        self.set_focus(self.tab.controls)
         self.wake()
 
     def reveal_controls(self) -> None:
@@ -154,33 +94,6 @@ class LabActions(Screen[None]):
             self.tab.diagram.focus()
             self.call_after_refresh(self.wake)
 
-    def action_scale(self) -> None:
-        if self.tab is not None:
-            diagram = self.tab.diagram
-            diagram.mode = "scale" if diagram.mode == "compact" else "compact"
-            self.notify_line(
-                "to scale: equal steps of time" if diagram.mode == "scale" else "compact: a row for each fact"
-            )
-            self.wake()
-
-    def action_detail(self) -> None:
-        if self.tab is not None:
-            diagram = self.tab.diagram
-            diagram.detail = "packets" if diagram.detail == "messages" else "messages"
-            self.notify_line(f"the diagram shows {diagram.detail}")
-            self.wake()
-
-    # --- looks ----------------------------------------------------------------------------------------------------------
-
-    def action_theme(self) -> None:
-        self.lab.next_theme()
-
-    def action_ascii(self) -> None:
-        self.lab.ascii = not self.lab.ascii
-
-    def action_quit(self) -> None:
-        self.lab.exit()
-
     # --- finding things -------------------------------------------------------------------------------------------------
 
     async def action_open_pattern(self, name: str) -> None:
@@ -195,10 +108,15 @@ class LabActions(Screen[None]):
         place = patterns.index(self.tab.pattern)
         await self.open_tab(patterns[(place + steps) % len(patterns)])
 
-    def action_help(self) -> None:
-        from tui.screens.finding import help_screen
+    def findable(self) -> "Findable":
+        from tui.screens.finding import Findable, orders_of
 
-        self.app.push_screen(help_screen(self.lab.keys_shown, self._engine, self.tab))
+        patterns = self._engine.patterns if self._engine is not None else ()
+        if self.tab is None:
+            return Findable(self.lab.keys_shown, ACTIONS, patterns)
+        knobs, faults = self.tab.key_table()
+        orders = orders_of(self.tab.lesson.faults)
+        return Findable(self.lab.keys_shown, ACTIONS, patterns, knobs, faults, orders)
 
     def action_scenarios(self) -> None:
         tab = self.tab
@@ -214,15 +132,34 @@ class LabActions(Screen[None]):
 
         self.app.push_screen(scenario_picker(tab), chosen)
 
-    def action_palette(self) -> None:
-        from tui.screens.finding import ACTION, COMMAND, palette_screen
+    def action_compare(self) -> None:
+        if self._engine is None or self.tab is None:
+            return
+        from tui.screens.contenders import contender_picker
 
-        async def chosen(value: str | None) -> None:
-            if value is None:
-                return
-            if value.startswith(COMMAND):
-                self.order(value.removeprefix(COMMAND))
-            else:
-                await self.run_action(value.removeprefix(ACTION))
+        def chosen(group: "tuple[Contender, ...] | None") -> None:
+            if group is not None:
+                self.compare(group)
 
-        self.app.push_screen(palette_screen(self.lab.keys_shown, self._engine, self.tab), chosen)
+        picker = contender_picker(self._engine.patterns, self.tab.lesson.workload)
+        if picker is None:
+            self.notify_line("no two patterns here do the same work")
+        else:
+            self.app.push_screen(picker, chosen)
+
+    def compare(self, group: "tuple[Contender, ...]") -> None:
+        """Show these side by side; the open tab waits meanwhile."""
+        tab = self.tab
+        if self._engine is None or tab is None:
+            return
+        from tui.screens.comparison import ComparisonScreen
+
+        def back(_: None) -> None:
+            tab.playback.come_back()
+            self.wake()
+
+        tab.playback.leave()
+        screen = ComparisonScreen(
+            self._engine, group, seed=tab.seed, pace=tab.playback.pace, now=self._now, frames=self._frames_a_second
+        )
+        self.app.push_screen(screen, back)

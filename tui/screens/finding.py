@@ -1,13 +1,15 @@
 """What the help screen, the scenario picker and the palette contain: made from the table of actions and from declarations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from textual.binding import Binding
 from textual.keys import format_key
 
 from engines.lab.commands import CommandError, parse_command
-from tui.bindings import ACTIONS, GROUPS
-from tui.engine import Engine
+from engines.lab.scenario import Fault
+from engines.patterns.contract import Pattern
+from tui.bindings import GROUPS, Action
 from tui.panels.help import HelpRow
 from tui.panels.palette import Entry
 from tui.screens.help import HelpScreen
@@ -25,17 +27,34 @@ ABOUT = (
 COMMAND, ACTION = "command:", "action:"
 
 
-def help_screen(keys: Mapping[str, str], engine: Engine | None, tab: PatternTab | None) -> HelpScreen:
-    """Every action with its key (`keys`, by id), the patterns, and the knobs and faults of the open tab."""
-    groups = {group: [HelpRow(keys[a.id], a.text) for a in ACTIONS if a.group == group] for group in GROUPS}
+@dataclass(frozen=True, slots=True)
+class Findable:
+    """What there is to find on a screen: its actions with their keys (`keys`, by action's id), patterns, knobs and faults.
+
+    `knobs` and `faults` are (key, explanation); `orders` are commands, each with what it does.
+    """
+
+    keys: Mapping[str, str]
+    actions: Sequence[Action]
+    patterns: Sequence[Pattern] = ()
+    knobs: Sequence[tuple[str, str]] = ()
+    faults: Sequence[tuple[str, str]] = ()
+    orders: Sequence[tuple[str, Fault]] = ()
+
+
+def orders_of(faults: Sequence[Fault]) -> list[tuple[str, Fault]]:
+    """The commands that bring faults about and end them."""
+    return [(order, fault) for fault in faults for order in (fault.on, fault.off) if order is not None]
+
+
+def help_screen(here: Findable) -> HelpScreen:
+    """Every action with its key, the patterns, and the knobs and faults."""
+    groups = {g: [HelpRow(here.keys[a.id], a.text) for a in here.actions if a.group == g] for g in GROUPS}
     own = [binding for binding in SequenceDiagram.BINDINGS if isinstance(binding, Binding)]
     groups["Diagram"] += [HelpRow(format_key(binding.key), binding.description) for binding in own]
-    if engine is not None:
-        groups["Patterns"] += [HelpRow(pattern.key, pattern.title) for pattern in engine.patterns]
-    if tab is not None:
-        knobs, faults = tab.key_table()
-        groups["Knobs here"] = [HelpRow(key, text) for key, text in knobs]
-        groups["Faults here"] = [HelpRow(key, text) for key, text in faults]
+    groups["Patterns"] += [HelpRow(pattern.key, pattern.title) for pattern in here.patterns]
+    groups["Knobs here"] = [HelpRow(key, text) for key, text in here.knobs]
+    groups["Faults here"] = [HelpRow(key, text) for key, text in here.faults]
     return HelpScreen(groups, ABOUT)
 
 
@@ -48,16 +67,17 @@ def scenario_picker(tab: PatternTab) -> PickerScreen:
     return PickerScreen("scenarios", entries, hint=hint, tall=True, start=start)
 
 
-def palette_screen(keys: Mapping[str, str], engine: Engine | None, tab: PatternTab | None) -> PickerScreen:
+def palette_screen(here: Findable) -> PickerScreen:
     """All actions, patterns and faults, and whatever command is typed; returns COMMAND or ACTION and what to do."""
-    entries = [Entry(a.text, a.group, ACTION + a.action, keys[a.id], words=a.id) for a in ACTIONS if a.id != "palette"]
-    for pattern in engine.patterns if engine is not None else ():
+    entries = [
+        Entry(a.text, a.group, ACTION + a.action, here.keys[a.id], words=a.id)
+        for a in here.actions
+        if a.id != "palette"
+    ]
+    for pattern in here.patterns:
         action = f"{ACTION}open_pattern({pattern.name!r})"
         entries.append(Entry(f"open {pattern.title}", pattern.summary, action, pattern.key))
-    for fault in tab.lesson.faults if tab is not None else ():
-        for command in (fault.on, fault.off):
-            if command is not None:
-                entries.append(Entry(command, fault.help, COMMAND + command, words=fault.title))
+    entries += [Entry(order, fault.help, COMMAND + order, words=fault.title) for order, fault in here.orders]
     return PickerScreen(
         "palette", entries, hint="an action, or a command such as: set latency 200ms", free=_typed_command
     )

@@ -1,53 +1,38 @@
-"""The one screen: header, tabs, the open pattern, footer. It owns the frame timer and passes keys on to where they belong."""
+"""The one screen: header, tabs, the open pattern, footer. It passes keys on to where they belong."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal
-from textual.timer import Timer
 
-from tui.bindings import footer_order
-from tui.panels.header import HeaderFacts, Hint, Standing, TabFacts
+from tui.bindings import ACTIONS
+from tui.panels.header import HeaderFacts, Standing, TabFacts
 from tui.panels.lines import wrap
 from tui.screens.actions import LabActions
-from tui.terminal import SMALLEST
+from tui.screens.playing import FRAMES_A_SECOND
 from tui.widgets.lines import LineView
 from tui.widgets.top import FooterBar, HeaderView, ScrubBar, TabBar
 
 if TYPE_CHECKING:
     from engines.patterns.contract import Lesson, Pattern
     from tui.engine import Engine
+    from tui.playback import Playback
     from tui.widgets.control_panel import ControlPanel
     from tui.widgets.pattern_tab import PatternTab
-
-FRAMES_A_SECOND = 18
-FULL_FRAME_EVERY = 4
-STILL_FRAMES = 4
-"""Frames without change before the timer stops: an order given to the engine needs a moment to show."""
+    from tui.widgets.sequence import SequenceDiagram
 
 FIRST_HINT = "space pauses, ← looks back, letters turn knobs, ? tells it all"
 
-HORIZONTAL = [(0, "-narrow"), (100, "-wide")]
-VERTICAL = [(0, "-short"), (30, "-tall")]
-
 
 class LabScreen(LabActions):
-    """`now` is real time in seconds, for reviews that play by themselves."""
-
-    HORIZONTAL_BREAKPOINTS = HORIZONTAL
-    VERTICAL_BREAKPOINTS = VERTICAL
+    """Everything that a person sees at first, and returns to."""
 
     def __init__(self, now: Callable[[], float], frames_a_second: int = FRAMES_A_SECOND) -> None:
-        super().__init__()
-        self._now = now
-        self._frames_a_second = frames_a_second
+        super().__init__(now, frames_a_second)
         self.tabs: dict[str, PatternTab] = {}
         self._open: PatternTab | None = None
-        self._timer: Timer | None = None
-        self._still = 0
-        self._frame = 0
         self._notice = FIRST_HINT
         self._failure = ""
 
@@ -62,15 +47,18 @@ class LabScreen(LabActions):
         yield FooterBar()
         yield LineView(id="too-small")
 
-    def on_mount(self) -> None:
-        if self._frames_a_second:
-            self._timer = self.set_interval(1 / self._frames_a_second, self._tick, pause=True)
-        self.call_after_refresh(self.draw)
-
     @property
     def tab(self) -> "PatternTab | None":
         """The open tab, once there is one."""
         return self._open if self._open is not None and self._open.is_mounted else None
+
+    @property
+    def playback(self) -> "Playback | None":
+        return self.tab.playback if self.tab is not None else None
+
+    @property
+    def diagrams(self) -> "Sequence[SequenceDiagram]":
+        return [self.tab.diagram] if self.tab is not None else []
 
     async def show_engine(self, engine: "Engine", pattern: "Pattern", lesson: "Lesson", seed: int, pace: float) -> None:
         """The engines are loaded: open the first tab, playing."""
@@ -100,24 +88,7 @@ class LabScreen(LabActions):
 
     # --- frames ---------------------------------------------------------------------------------------------------------
 
-    def wake(self) -> None:
-        """Something may have changed: draw, and go on drawing while it moves."""
-        self._still = 0
-        if self._timer is not None:
-            self._timer.resume()
-        self.draw()
-
-    def _tick(self) -> None:
-        if self.lab.writer_is_behind:
-            return
-        self._frame += 1
-        moving = self.draw(full=self._frame % FULL_FRAME_EVERY == 0)
-        self._still = 0 if moving else self._still + 1
-        if self._still >= STILL_FRAMES and self._timer is not None:
-            self._timer.pause()
-
     def draw(self, *, full: bool = True) -> bool:
-        """One frame; true while more will come by itself. Numbers and panes are only in full ones."""
         if not self.is_mounted:
             return False
         tab = self.tab
@@ -152,27 +123,12 @@ class LabScreen(LabActions):
         if self._failure:
             notice = self._failure
         footer = self.query_one(FooterBar)
-        footer.show_hints(self._hints(tab), notice)
+        footer.show_hints(self.hints(ACTIONS, turning=tab is not None and tab.controls.has_focus), notice)
 
-    def _hints(self, tab: "PatternTab | None") -> list[Hint]:
-        keys = self.lab.keys_shown
-        if tab is not None and tab.controls.has_focus:
-            words = [("↑↓", "choose"), ("←→", "turn"), ("enter", "type a value"), ("del", "default"), ("esc", "done")]
-            return [Hint(keys["help"], "help", "screen.help"), *(Hint(key, word) for key, word in words)]
-        if tab is not None and tab.playback.in_review:
-            words = [
-                (keys["end"], "back to LIVE"),
-                (keys["play"], "play on from here"),
-                (", .", "step"),
-                ("←→", "scrub"),
-            ]
-            return [Hint(keys["help"], "help", "screen.help"), *(Hint(key, word) for key, word in words)]
-        return [Hint(keys[a.id], a.word, f"screen.{a.action}") for a in footer_order()]
-
-    def notify_line(self, text: str) -> None:
-        """Say something in the footer until the next key."""
-        self._notice = text
-        self.draw()
+    def look_changed(self) -> None:
+        for tab in self.tabs.values():
+            tab.look_changed()
+        self.wake()
 
     def show_failure(self, text: str) -> None:
         """The engines could not be loaded; nothing will play."""
@@ -180,11 +136,8 @@ class LabScreen(LabActions):
         self.draw()
 
     def on_resize(self, event: events.Resize) -> None:
-        width, height = event.size
-        small = width < SMALLEST[0] or height < SMALLEST[1]
-        self.set_class(small, "-too-small")
-        text = f"Enlarge the window: commtui needs {SMALLEST[0]}x{SMALLEST[1]} cells, this is {width}x{height}."
-        self.query_one("#too-small", LineView).show(wrap(text, width, "strong"))
+        text = self.too_small(*event.size)
+        self.query_one("#too-small", LineView).show(wrap(text, event.size.width, "strong"))
         self.call_after_refresh(self.wake)
 
     # --- keys of the open pattern ---------------------------------------------------------------------------------------
@@ -203,7 +156,7 @@ class LabScreen(LabActions):
             event.stop()
             if self.tab.controls.wants_cursor(row):
                 self.reveal_controls()
-                self.tab.controls.focus()
+                self.set_focus(self.tab.controls)
 
     def on_control_panel_ordered(self, event: "ControlPanel.Ordered") -> None:
         event.stop()
@@ -221,5 +174,4 @@ class LabScreen(LabActions):
 
     def on_scrub_bar_scrubbed(self, event: ScrubBar.Scrubbed) -> None:
         if self.tab is not None:
-            self.tab.playback.seek(event.fraction * self.tab.playback.live_s)
-            self.wake()
+            self.seek(event.fraction * self.tab.playback.live_s)

@@ -62,7 +62,8 @@ class PatternTab(Container):
         """A new session and everything that reads its trace."""
         self.lesson, self.seed = lesson, seed
         session = self._engine.open_session(self.pattern, lesson, seed, knobs, pace)
-        self.playback = Playback(session, self._now)
+        self.session, self.trace = session, session.trace
+        self.playback = Playback(session, [session.trace], self._now)
         self.index = TraceIndex(session.trace)
         self._starting = {knob.name: knob.format(knobs.get(knob.name, knob.default)) for knob in lesson.all_knobs()}
         self._numbers: NumbersLike = self._engine.numbers(session.trace)
@@ -80,10 +81,10 @@ class PatternTab(Container):
         """Again from the start. The same scenario keeps its knobs as they stand; another one has its own."""
         pace = self.playback.pace
         same = lesson is None or lesson.name == self.lesson.name
-        knobs = dict(self.playback.session.knob_values()) if same else {}
+        knobs = dict(self.session.knob_values()) if same else {}
         self.close_session()
         self.begin(lesson or self.lesson, self.seed if seed is None else seed, pace, knobs)
-        self.diagram.show_trace(self.playback.trace)
+        self.diagram.show_trace(self.trace)
 
     def key_table(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
         """Keys and explanations of the knobs and of the faults, for the help screen."""
@@ -93,14 +94,14 @@ class PatternTab(Container):
 
     def close_session(self) -> None:
         """End the run without waiting for it."""
-        Thread(target=self.playback.session.close, name="closing a session", daemon=True).start()
+        Thread(target=self.session.close, name="closing a session", daemon=True).start()
 
     # --- the widgets ----------------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
         with Horizontal():
             with Vertical(classes="main"):
-                yield SequenceDiagram(self.playback.trace, classes="panel")
+                yield SequenceDiagram(self.trace, classes="panel")
                 yield Pane(classes="panel")
             with Vertical(classes="side"):
                 yield ControlPanel(classes="panel")
@@ -141,11 +142,7 @@ class PatternTab(Container):
 
     def playhead(self, *, motion: bool) -> float:
         """Where the playhead is drawn: without motion, at the latest fact instead of between two."""
-        time_s = self.playback.playhead_s
-        if motion or not self.playback.moving:
-            return time_s
-        place = self.playback.trace.length_at(time_s)
-        return self.playback.trace.time[place - 1] if place else 0.0
+        return self.playback.shown_s(motion=motion)
 
     def header(self, *, motion: bool) -> HeaderFacts:
         playback = self.playback
@@ -189,7 +186,7 @@ class PatternTab(Container):
 
         True if they are out of date and were left so.
         """
-        length = min(self.playback.trace.length_at(time_s), self._numbers_read + FACTS_A_FRAME)
+        length = min(self.trace.length_at(time_s), self._numbers_read + FACTS_A_FRAME)
         self._numbers_read = max(self._numbers_read, length)
         pane = self.pane
         state = (
@@ -222,7 +219,7 @@ class PatternTab(Container):
     def story_pane(self, time_s: float) -> list[Line]:
         room = self.pane.room
         chosen = self._chosen(time_s)
-        trace, lesson, length = self.playback.trace, self.lesson, self.playback.trace.length_at(time_s)
+        trace, lesson, length = self.trace, self.lesson, self.trace.length_at(time_s)
         explained = () if chosen is None else self._engine.explain(trace, chosen, lesson)
         told = self._engine.tell(trace, length, lesson, STORY_SENTENCES)
         first = self._engine.suggest(trace, length, lesson)
@@ -250,7 +247,7 @@ class PatternTab(Container):
     def _chosen(self, time_s: float) -> int | None:
         """The selected fact, if it had happened by `time_s`."""
         chosen = self._selected
-        happened = chosen is not None and chosen < self.index.seen and self.playback.trace.time[chosen] <= time_s
+        happened = chosen is not None and chosen < self.index.seen and self.trace.time[chosen] <= time_s
         return chosen if happened else None
 
 
