@@ -101,11 +101,19 @@ class ControlPanel(LineView):
         self._row = max(0, min(len(self.rows) - 1, row))
         self._typed = None
         self._draw()
-        if self._row in self._owner:
-            y = self._owner.index(self._row)
-            top, height = self.scroll_offset.y, self.room.height
+        self._show_cursor()
+
+    def _show_cursor(self) -> None:
+        """Scroll so that the cursor's row is in sight, once there is any height to be seen in."""
+        height = self.room.height
+        if height > 0 and self._row in self._owner:
+            y, top = self._owner.index(self._row), self.scroll_offset.y
             if y < top or y >= top + height:
                 self.scroll_to(y=max(0, y - height + 1) if y >= top + height else y, animate=False)
+
+    def on_resize(self) -> None:
+        if self.has_focus:
+            self._show_cursor()
 
     def on_focus(self) -> None:
         self._draw()
