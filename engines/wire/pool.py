@@ -1,6 +1,8 @@
 """httpcore's connection pool, with every decision recorded and a size that can be changed while it works.
 
-The decisions are httpcore's own; we look at the pool before and after each of them and write down the difference.
+The decisions are httpcore's own, but for one: httpcore 1.0.9 promises an HTTP/1.1 connection that has become free to every
+request in the queue at once. All but one of them find it taken, queue again, and begin to count their pool timeout anew, while
+whoever asks in that instant overtakes them. Here a connection is promised to one request at a time, in the order of the queue.
 """
 
 import math
@@ -70,7 +72,7 @@ class RecordedPool(httpcore.AsyncConnectionPool):
         """httpcore's decision, taken down in writing."""
         reasons = {connection: _why_unfit(connection) for connection in self._connections}
         self._note_newcomers()
-        closing = super()._assign_requests_to_connections()
+        closing = self._let_unfit_go() + self._serve_queue()
         for connection, reason in reasons.items():
             if connection not in self._connections:
                 member = self._members.pop(connection)
@@ -79,6 +81,47 @@ class RecordedPool(httpcore.AsyncConnectionPool):
             self._note_assignment(request)
         self._note_departures()
         return closing
+
+    def _let_unfit_go(self) -> list[AsyncConnectionInterface]:
+        """Take out connections that are closed or expired, and idle ones beyond the size; returns those still to be closed."""
+        closing = []
+        for connection in list(self._connections):
+            surplus = connection.is_idle() and len(self._connections) > self._max_keepalive_connections
+            if connection.is_closed():
+                self._connections.remove(connection)
+            elif connection.has_expired() or (surplus and connection not in self._promised()):
+                self._connections.remove(connection)
+                closing.append(connection)
+        return closing
+
+    def _serve_queue(self) -> list[AsyncConnectionInterface]:
+        """Give each queued request, oldest first, a free connection, or a new one while there is room.
+
+        Room can be made by closing a connection that idles for another origin; returns those.
+        """
+        closing = []
+        promised = self._promised()
+        for request in [r for r in self._requests if r.is_queued()]:
+            origin = request.request.url.origin
+            idle = [c for c in self._connections if c.is_idle() and c not in promised]
+            free = [
+                c for c in self._connections if c.can_handle_request(origin) and c.is_available() and c not in promised
+            ]
+            if not free:
+                if len(self._connections) >= self._max_connections:
+                    if not idle:
+                        continue
+                    self._connections.remove(idle[0])
+                    closing.append(idle[0])
+                free = [self.create_connection(origin)]
+                self._connections.append(free[0])
+            request.assign_to_connection(free[0])
+            promised.add(free[0])
+        return closing
+
+    def _promised(self) -> set[AsyncConnectionInterface]:
+        """Connections that a request has been given and is not done with."""
+        return {request.connection for request in self._requests if request.connection is not None}
 
     def _note_newcomers(self) -> None:
         for request in self._requests:

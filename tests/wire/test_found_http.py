@@ -18,7 +18,7 @@ from engines.lab.host import Host
 from engines.lab.scenario import HostSpec, Program, Scenario
 from engines.lab.session import SessionState, run_headless
 from engines.wire.http1 import Http1Dissector
-from engines.wire.http_client import http_client
+from engines.wire.http_client import POOL_SIZE_KNOB, http_client
 from engines.wire.http_server import serve_http
 
 
@@ -87,3 +87,36 @@ def test_a_server_that_stops_serving_closes_its_connections() -> None:
     trace = run_headless(lesson, until_s=3).trace
     closed = [(r.time_s, r.fact.host) for r in trace if isinstance(r.fact, ConnectionClosed)]
     assert closed[0] == (2.0, "server")
+
+
+def test_a_connection_that_becomes_free_is_promised_to_one_request_and_the_queue_keeps_its_order() -> None:
+    """httpcore promises it to all: they queue again, their pool timeouts begin anew, and newcomers overtake them."""
+    done: list[tuple[int, float]] = []
+    timed_out: list[tuple[int, float]] = []
+
+    async def server(host: Host) -> None:
+        async def slow(request: Request) -> PlainTextResponse:
+            await trio.sleep(1)
+            return PlainTextResponse("done")
+
+        await serve_http(host, Starlette(routes=[Route("/", slow)]))
+
+    async def client(host: Host) -> None:
+        async def ask(number: int) -> None:
+            try:
+                await http.get("/", timeout=httpx.Timeout(None, pool=2.5))
+            except httpx.PoolTimeout:
+                timed_out.append((number, trio.current_time()))
+            else:
+                done.append((number, trio.current_time()))
+
+        async with http_client(host, base_url="http://server") as http, trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(ask, number)
+
+    hosts = (HostSpec("client", client), HostSpec("server", server))
+    run_headless(
+        Scenario("queue", "", "", hosts, (POOL_SIZE_KNOB,)), knobs={"pool-size": 1.0, "latency": 0.0}, until_s=10
+    )
+    assert done == [(0, 1.0), (1, 2.0), (2, 3.0)]
+    assert timed_out == [(3, 2.5), (4, 2.5)]
