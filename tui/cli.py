@@ -9,6 +9,8 @@ from difflib import get_close_matches
 
 import click
 
+from tui.saying import say
+
 _HELP = ("-h", "--help")
 _OPEN = "open the app"  # the name has blanks in it, so that nobody can type it by accident
 
@@ -83,9 +85,9 @@ def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        click.echo(f"commtui {version('commtui')}")
+        say(f"commtui {version('commtui')}")
     except PackageNotFoundError:
-        click.echo("commtui, not installed (run from its sources)")
+        say("commtui, not installed (run from its sources)")
     ctx.exit()
 
 
@@ -168,7 +170,7 @@ def list_patterns(as_json: bool) -> int:
     """Say what there is: patterns, scenarios, knobs, faults."""
     from tui.cli_list import listing_json, listing_text
 
-    click.echo(listing_json() if as_json else listing_text())
+    say(listing_json() if as_json else listing_text())
     return 0
 
 
@@ -237,12 +239,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = commtui.main(args=argv, prog_name="commtui", standalone_mode=False)
     except click.ClickException as error:
         message = " ".join(error.format_message().split())
-        click.echo(f"commtui: {message}", err=True)
+        say(f"commtui: {message}", err=True)
         return error.exit_code
     except click.Abort:
         return _INTERRUPTED
     except OSError as error:  # a full disk behind stdout; a closed pipe is click's, and quiet
-        click.echo(f"commtui: cannot write the output: {error.strerror}", err=True)
+        say(f"commtui: cannot write the output: {error.strerror}", err=True)
         return 1
     return status if isinstance(status, int) else 0
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from engines.comparison import Result
 
 from tui.cli_run import read_seconds, read_setting
+from tui.saying import say
 
 DEFAULT_UNTIL_S = 60.0
 
@@ -30,10 +31,10 @@ def compare(
         results = run_all(group, seed=seed, settings=given, until_s=until_s, metrics=EVENT_METRICS)
     except CannotCompare as error:
         raise click.UsageError(str(error)) from None
-    click.echo(_json(results, workload, seed, given, until_s) if as_json else _table(results, workload, seed, until_s))
+    say(_json(results, workload, seed, given, until_s) if as_json else _table(results, workload, seed, until_s))
     for result in results:
         if result.failure:
-            click.echo(f"commtui: {result.contender.name}: {' '.join(result.failure.split())}", err=True)
+            say(f"commtui: {result.contender.name}: {' '.join(result.failure.split())}", err=True)
     return 1 if any(result.failure for result in results) else 0
 
 

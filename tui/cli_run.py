@@ -14,6 +14,7 @@ from engines.lab import commands as language
 from engines.lab.commands import CommandError, TimedCommand, check_command, parse_command
 from engines.lab.knobs import KnobBoard
 from engines.lab.units import format_quantity, parse_quantity
+from tui.saying import say
 
 EXAMPLES = """\
     commtui run request-response --text
@@ -101,11 +102,11 @@ def run(request: Request) -> int:
     )
     if request.form == "text":
         for line in transcript(trace):
-            click.echo(line)
+            say(line)
     elif request.form == "json":
-        click.echo(summary_json(result, trace, lesson.all_knobs(), lesson.metrics))
+        say(summary_json(result, trace, lesson.all_knobs(), lesson.metrics))
     else:
-        click.echo(summary_text(result, trace, lesson.metrics))
+        say(summary_text(result, trace, lesson.metrics))
     if failed:
         _say(" ".join(status.message.split()))
         return 1
@@ -154,4 +155,4 @@ def _check_writable(path: str) -> None:
 
 
 def _say(message: str) -> None:
-    click.echo(f"commtui: {message}", err=True)
+    say(f"commtui: {message}", err=True)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 import trio
 
 from engines.lab.dissection import DissectorFactory, Side
-from engines.lab.facts import ConnectionOpening
 from engines.lab.network import Network
 from engines.lab.recorder import because_of
 
@@ -61,9 +60,7 @@ class DatagramSocket:
         theirs = other._flows.get((self.host, self.port)) if other is not None else None
         if theirs is not None:
             return theirs[0], theirs[1].other, 0
-        flow, protocol = self._network.new_flow(self._protocols.get(peer[1]))
-        self._network.recorder.record(ConnectionOpening(flow, self.host, peer[0], peer[1], protocol))
-        return flow, Side.CLIENT, 0
+        return self._network.open_flow(self.host, *peer, self._protocols.get(peer[1])), Side.CLIENT, 0
 
     def _take(self, payload: bytes, source: Address, fact: int) -> None:
         self._send.send_nowait((payload, source, fact))

@@ -77,7 +77,10 @@ class Part:
 
 
 class Dissector(Protocol):
-    """Reads one connection. Never raises on malformed bytes: it stops finding messages and says so in a label."""
+    """Reads one connection. Never raises on malformed bytes: it stops finding messages and says so in a label.
+
+    One that reads an encrypted protocol has `sealed = True` as well (see `sealed`).
+    """
 
     name: str
 

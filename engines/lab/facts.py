@@ -270,13 +270,17 @@ class PacketReleased(Fact):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOpening(Fact):
-    """`client` asked for a connection (or, for datagrams, a flow between two sockets began). `flow` counts from 1: c1, c2."""
+    """`client` asked for a connection (or, for datagrams, a flow between two sockets began). `flow` counts from 1: c1, c2.
+
+    `sealed`: what it carries is encrypted, so that two runs agree in the lengths of its packets only (see `sealed`).
+    """
 
     flow: int
     client: str
     server: str
     port: int
     protocol: str  # "http/1.1", "dns", ...: names a dissector; "" when nobody knows
+    sealed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

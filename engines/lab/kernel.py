@@ -10,7 +10,6 @@ from engines.lab.datagrams import DatagramSocket
 from engines.lab.dissection import DissectorFactory, Side
 from engines.lab.facts import (
     ConnectionOpened,
-    ConnectionOpening,
     ConnectionRefused,
     ConnectionReset,
     PacketKind,
@@ -100,8 +99,7 @@ class Kernel:
         remote = self.neighbours.get(server)
         if remote is None:
             raise OSError(f"no host {server!r} in this network")
-        flow, protocol = self.network.new_flow(self._protocols.get(port))
-        self.network.recorder.record(ConnectionOpening(flow, self.host, server, port, protocol))
+        flow = self.network.open_flow(self.host, server, port, self._protocols.get(port))
         ours = Endpoint(self, flow, Side.CLIENT, server, port)
         theirs = Endpoint(remote, flow, Side.SERVER, self.host, port)
         ours.peer, theirs.peer = theirs, ours

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from engines.lab.determinism import stream_of_randomness
 from engines.lab.dissection import Dissector, DissectorFactory, Event, Resumed, Side, Started
 from engines.lab.facts import (
+    ConnectionOpening,
     LinkChanged,
     MessageEnded,
     MessageResumed,
@@ -113,14 +114,16 @@ class Network:
 
     # --- dissection -----------------------------------------------------------------------------------------------------
 
-    def new_flow(self, factory: DissectorFactory | None) -> tuple[int, str]:
-        """Number a new connection or datagram flow; returns it with the name of the protocol that will be read there."""
+    def open_flow(self, client: str, server: str, port: int, factory: DissectorFactory | None) -> int:
+        """Number a new connection or datagram flow and record that it begins; what `factory` makes will read it."""
         flow = self.recorder.next_number("flow")
-        if factory is None:
-            return flow, ""
-        dissector = factory()
-        self._readings[flow] = Reading(dissector)
-        return flow, dissector.name
+        protocol, sealed = "", False
+        if factory is not None:
+            dissector = factory()
+            self._readings[flow] = Reading(dissector)
+            protocol, sealed = dissector.name, getattr(dissector, "sealed", False)
+        self.recorder.record(ConnectionOpening(flow, client, server, port, protocol, sealed))
+        return flow
 
     def _record_messages(
         self, reading: Reading, link: Link, flow: int, side: Side, events: Sequence[Event], packet: int

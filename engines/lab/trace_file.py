@@ -17,6 +17,7 @@ from hashlib import sha256
 from typing import Any, BinaryIO
 
 from engines.lab.facts import FACT_NAMES, FACTS, Fact, Text
+from engines.lab.sealed import Comparable
 from engines.lab.trace import NO_CAUSE, Recorded, Trace
 
 FORMAT = "commtui-trace"
@@ -144,11 +145,18 @@ def schema() -> dict[str, dict[str, str]]:
 
 
 def trace_lines(trace: Trace) -> Iterator[bytes]:
-    """The file line by line. A trace that still grows is written as far as it is when this begins."""
+    """The file line by line. A trace that still grows is written as far as it is when the first is taken."""
+    return _lines(trace)
+
+
+def _lines(trace: Trace, comparable: Comparable | None = None) -> Iterator[bytes]:
     length = len(trace)
     yield _line({"format": FORMAT, "version": VERSION, "facts": length})
     for fact_id in range(length):
-        yield _line(_record(trace[fact_id]))
+        record = _record(trace[fact_id])
+        if comparable is not None and (payload := comparable.payload(fact_id)) != trace.payload(fact_id):
+            record["payload"] = len(payload)
+        yield _line(record)
 
 
 def write_trace(trace: Trace, file: BinaryIO) -> None:
@@ -157,9 +165,12 @@ def write_trace(trace: Trace, file: BinaryIO) -> None:
 
 
 def trace_digest(trace: Trace) -> str:
-    """The SHA-256 of the trace's file, in hexadecimal: two traces are equal exactly when their digests are."""
+    """The SHA-256 of the trace's file, in hexadecimal: two traces are equal exactly when their digests are.
+
+    What is encrypted counts by its length alone (see `sealed`).
+    """
     digest = sha256()
-    for line in trace_lines(trace):
+    for line in _lines(trace, Comparable(trace)):
         digest.update(line)
     return digest.hexdigest()
 

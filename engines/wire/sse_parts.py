@@ -90,6 +90,9 @@ class _Cutter:
         if self._place.first and not self._fields and text.startswith(BOM):
             self._take(len(BOM), "byte order mark", "passed over at the start of a stream")
             whole, text = whole[len(BOM) :], text[len(BOM) :]
+            if not text:  # the stream begins with an empty line
+                self._take(len(whole), "line end")
+                return
         self._fields += 1
         self._begun = text if text == whole else b""
         if text.startswith(b":"):

@@ -140,7 +140,9 @@ def test_memory_is_lost_and_the_program_begins_again() -> None:
 
 
 def test_a_failing_program_ends_its_session_with_a_reason() -> None:
-    scenario = Scenario("failing", "Failing", "", (HostSpec("client", failing), HostSpec("server", echo_server)), ECHO.knobs)
+    scenario = Scenario(
+        "failing", "Failing", "", (HostSpec("client", failing), HostSpec("server", echo_server)), ECHO.knobs
+    )
     session = run_headless(scenario, until_s=10)
     assert session.status.state is SessionState.FAILED
     assert session.status.message == "client failed: KeyError: 'no such thing'"

@@ -9,6 +9,7 @@ import pytest
 from engines.lab.commands import TimedCommand, parse_command
 from engines.lab.facts import Measured, MessageStarted, PacketDelivered, PacketDropped, PacketSent, WorkFinished
 from engines.lab.knobs import Choice, Knob, Number, Toggle, Value
+from engines.lab.sealed import Comparable
 from engines.lab.session import Session
 from engines.lab.trace import Trace
 from engines.patterns.contract import Lesson
@@ -51,11 +52,12 @@ def sessions_alive() -> list[str]:
 
 def fingerprint(trace: Trace) -> str:
     """Equal for equal traces, and faster than the digest of the file."""
+    comparable = Comparable(trace)
     digest = sha256()
     columns = (trace.kind, trace.time, trace.cause, trace.a, trace.b, trace.c, trace.d, trace.e, trace.f, trace.x)
     for column in columns:
         digest.update(column.tobytes())
-    digest.update(b"".join(trace.payload(i) for i in range(len(trace))))
+    digest.update(b"".join(comparable.payload(i) for i in range(len(trace))))
     digest.update("\n".join(trace.names).encode())
     return digest.hexdigest()
 
@@ -65,7 +67,9 @@ BEHAVIOUR = {fact.code for fact in (PacketSent, PacketDelivered, PacketDropped, 
 
 def behaviour(trace: Trace) -> list[tuple[float, int, bytes]]:
     """What the programs and the network did, without the orders that were given."""
-    return [(trace.time[i], trace.kind[i], trace.payload(i)) for i in range(len(trace)) if trace.kind[i] in BEHAVIOUR]
+    comparable = Comparable(trace)
+    payloads = [comparable.payload(i) for i in range(len(trace))]
+    return [(trace.time[i], trace.kind[i], payloads[i]) for i in range(len(trace)) if trace.kind[i] in BEHAVIOUR]
 
 
 def text_of(knob: Knob, value: Value) -> str:

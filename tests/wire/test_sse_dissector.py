@@ -1,7 +1,7 @@
 """Events inside responses, as an observer sees them: framing of every kind, every cut, and the parts of each."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engines.lab.dissection import Side, Started
@@ -148,6 +148,7 @@ def test_as_many_pushes_as_the_client_gets_events(stream: bytes, chunks: list[in
 
 
 @given(STREAMS, CHUNKS)
+@example(b"\xef\xbb\xbf\n\ndata\n\n", None)
 def test_parts_cover_every_message(stream: bytes, chunks: list[int] | None) -> None:
     answer = framed(stream, chunks)
     found = events_in(answer, closed=True)
