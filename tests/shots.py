@@ -91,6 +91,7 @@ async def taken(shot: Shot) -> AsyncIterator[tuple[CommtuiApp, Pilot[int]]]:
         run: Standing = app.screen.ensemble if isinstance(app.screen, ComparisonScreen) else sessions[-1]
         for time_s, order in shot.orders:
             run.run_until(time_s)
+            assert run.wait_idle(PATIENCE_S)  # an order takes effect at once, wherever the run is
             run.command(order)
         run.run_until(shot.at_s)
         assert run.wait_idle(PATIENCE_S)

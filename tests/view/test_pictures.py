@@ -233,8 +233,8 @@ def test_twenty_hosts_at_eighty_columns() -> None:
         == """\
            publisher        broker           sub1            sub2            sub
  15 more ►   ● up            ● up            ● up            ● up            ● u
-   0.000       ├━ push PUBL.. ►│               │               │               │
-   0.010       │               ├━ push PUBL.. ►│               │               │
+   0.000       ├━ PUBLISH n.. ►│               │               │               │
+   0.010       │               ├━ PUBLISH n.. ►│               │               │
                │               ├━ c2 ━ push PUBLISH news ━━━━━►│               │
                │               ├━ c3 ━━━━━━━━━ push PUBLISH news ━━━━━━━━━━━━━►│
                │               ├━ c4 ━━━━━━━━━ push PUBLISH news ━━━━━━━━━━━━━━━
@@ -263,7 +263,7 @@ def test_twenty_hosts_scrolled_sideways() -> None:
                        │               │               │               │
                        │               │               │               │
                        │               │               │               │
-          ━ push PU.. ►│               │               │               │
+          ━ PUBLISH.. ►│               │               │               │
           ━ c8 ━ push PUBLISH news ━━━►│               │               │
           ━ c9 ━━━━━━━━ push PUBLISH news ━━━━━━━━━━━━►│               │
           ━ c10 ━━━━━━━━━━━━━━━ push PUBLISH news ━━━━━━━━━━━━━━━━━━━━►│

@@ -21,7 +21,8 @@ class Sketch:
     """An arrow ready to be drawn: ends are numbers of names; `tags` from the longest to the shortest.
 
     `fate` is what to say where it stands still: why it was lost or held. Where there is no room beside that place, `words`
-    says all, the fate first so that it is never what is cut off.
+    says all, the fate first so that it is never what is cut off. `word` is what `text` begins with only to say the
+    message's role, and can do without: the line says it, too.
     """
 
     sender: int
@@ -32,6 +33,7 @@ class Sketch:
     tags: tuple[str, ...]
     pattern: str
     style: str
+    word: str
 
     @property
     def words(self) -> str:
@@ -138,13 +140,19 @@ def _sketch(
     stream = trace.f[message] if role is not None else 0
     tags = (f"c{flow} stream {stream}", f"c{flow}/{stream}") if stream else (f"c{flow}",)
     text, fate = " ".join(filter(None, words)), _fate_words(state, glyphs)
-    return Sketch(trace.b[packet], trace.c[packet], state, text, fate, tags, pattern, style)
+    word = _role_word(trace, message, role) if role is not None else ""
+    word = word if word and text.startswith(word) else ""
+    return Sketch(trace.b[packet], trace.c[packet], state, text, fate, tags, pattern, style, word)
 
 
 def _message_words(trace: Trace, message: int, role: Role, glyphs: Glyphs) -> str:
-    label = text_for(glyphs, trace.text(message))
+    return _role_word(trace, message, role) + text_for(glyphs, trace.text(message))
+
+
+def _role_word(trace: Trace, message: int, role: Role) -> str:
+    """The word for the role and a blank, where the label itself does not say it."""
     word = _ROLE_WORDS.get(role, "")
-    return label if word in label.lower() else f"{word} {label}"
+    return "" if word in trace.text(message).lower() else f"{word} "
 
 
 def _packet_words(index: MessageIndex, arrow: int, limit: int) -> str:
