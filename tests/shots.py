@@ -23,6 +23,7 @@ from tui.screens.comparison import ComparisonScreen
 TEACHER = (120, 36)
 PROJECTOR = (80, 24)
 PATIENCE_S = 60
+MOST_FRAMES, CALM_FRAMES = 100, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +100,21 @@ async def taken(shot: Shot) -> AsyncIterator[tuple[CommtuiApp, Pilot[int]]]:
             if key:
                 await pilot.press(key)
                 run.wait_idle(PATIENCE_S)
-            for _ in range(50):
-                app.playing_screens[-1].draw()
-            await pilot.pause()
+            await settle(app, pilot)
         yield app, pilot
+
+
+async def settle(app: CommtuiApp, pilot: Pilot[int]) -> None:
+    """Draw until nothing changes any more: a scroll bar that comes or goes changes the room for what is beside it."""
+    last, alike = "", 0
+    for _ in range(MOST_FRAMES):
+        app.playing_screens[-1].draw()
+        await pilot.pause()
+        text = screen_text(app)
+        last, alike = text, alike + 1 if text == last else 0
+        if alike == CALM_FRAMES:
+            return
+    raise AssertionError(f"the screen does not settle:\n{last}")
 
 
 def screen_text(app: CommtuiApp) -> str:
