@@ -25,6 +25,7 @@ from engines.wire.http1_grammar import (
     status_text,
     values_of,
 )
+from engines.wire.token_parts import token_parts
 
 INCOMPLETE = "incomplete"
 
@@ -177,8 +178,10 @@ _OVERRULED: dict[Boundary | None, str] = {
 """Why Content-Length does not count (RFC 9112, section 6.3, rules 1 and 3)."""
 
 _NOTES = {
+    "authorization": "who asks, and how that can be checked",
     "accept": "what the client would like to get",
     "cache-control": "who may keep a copy, and for how long",
+    "cookie": "what this server once asked the client to say each time",
     "content-range": "which bytes of the whole these are",
     "content-type": "what the body is",
     "etag": "names this version of the resource",
@@ -190,6 +193,7 @@ _NOTES = {
     "last-event-id": "the last event that the client has seen",
     "location": "where to look for the result",
     "range": "only these bytes, please",
+    "set-cookie": "say this with every request from now on",
     "retry-after": "do not ask again before",
     "trailer": "fields that follow the last chunk",
     "tus-resumable": "the version of the resumable upload protocol tus",
@@ -212,7 +216,10 @@ def _fields(cursor: _Cursor, name: str, body: _Body | None, empty_line: str) -> 
             continue
         title = readable(field[1])
         note, boundary = body.field_note(title.lower()) if body else ("", False)
-        cursor.take(field.end() - field.start(), name, f"{title}: {note}" if note else title, boundary)
+        for part in token_parts(cursor.stream, field.start(), field.end()):
+            cursor.take(part.start - cursor.position, name, f"{title}: {note}" if note else title)
+            cursor.take(part.end - part.start, part.name, part.note)
+        cursor.take(field.end() - cursor.position, name, f"{title}: {note}" if note else title, boundary)
     cursor.take(cursor.left, name, INCOMPLETE)
     return False
 
