@@ -75,6 +75,8 @@ def test_names_and_keys_are_unique(lesson: Lesson) -> None:
         [fault.on for fault in lesson.faults],
     ):
         assert len(set(names)) == len(names), names
+    for spec in lesson.hosts:
+        assert spec.name.isalnum(), f"{spec.name}: `cut A-B` could be read in two ways"
     keys = {fault.key for fault in lesson.faults}
     assert keys <= set(ascii_lowercase) - KEYS_OF_THE_APP
 

@@ -89,12 +89,12 @@ def test_who_needs_to_come_back_to_the_same_server(state: str, sticky: bool, bro
     assert (counted(trace, "purchases broken") > 0) == broken
     assert (counted(trace, "purchases") > 0) == (not broken)
     asked = {m.receiver for _, m in every(trace, MessageStarted) if m.sender == "balancer" and m.role is Role.REQUEST}
-    assert asked == {"server-1", "server-2"}
+    assert asked == {"server1", "server2"}
 
 
 @pytest.mark.parametrize(("state", "broken"), [("memory", True), ("database", False), ("token", False)])
 def test_a_sticky_server_that_dies(state: str, broken: bool) -> None:
-    trace = run(BALANCER, [at(2.3, "kill server-1")], knobs={"state": state, "sticky": True}).trace
+    trace = run(BALANCER, [at(2.3, "kill server1")], knobs={"state": state, "sticky": True}).trace
     assert (counted(trace, "purchases broken") > 0) == broken
     assert counted(trace, "purchases") > counted(trace, "purchases", 8.0)
 
@@ -154,7 +154,7 @@ def test_the_smallest_divisor(number: int) -> None:
     assert smallest_divisor(number)[0] == divisors[0]
 
 
-@given(st.lists(st.tuples(st.floats(0.1, 14.0), st.sampled_from(["server-1", "server-2"])), max_size=4))
+@given(st.lists(st.tuples(st.floats(0.1, 14.0), st.sampled_from(["server1", "server2"])), max_size=4))
 @settings(max_examples=10)
 def test_no_server_s_death_changes_an_answer(deaths: list[tuple[float, str]]) -> None:
     """Every question is answered, in the order of asking, with the truth; a death costs time."""

@@ -25,7 +25,7 @@ from engines.wire.http_client import TIMEOUT_KNOBS
 
 async def balancer(host: Host) -> None:
     """Passes each request to the server whose turn it is, or, if it is sticky, to the one that the client was at before."""
-    await balance(host, ("server-1", "server-2"), sticky=lambda: host.knobs.on("sticky"))
+    await balance(host, ("server1", "server2"), sticky=lambda: host.knobs.on("sticky"))
 
 
 async def client(host: Host) -> None:
@@ -42,8 +42,8 @@ LESSON = Lesson(
     title="Two servers",
     purpose="Two servers take turns: see what a session in the memory of one of them is worth at the other.",
     hosts=(
-        HostSpec("client", client), HostSpec("balancer", balancer), HostSpec("server-1", serve_shop),
-        HostSpec("server-2", serve_shop), HostSpec("database", database),
+        HostSpec("client", client), HostSpec("balancer", balancer), HostSpec("server1", serve_shop),
+        HostSpec("server2", serve_shop), HostSpec("database", database),
     ),
     protocols={80: Http1Dissector},
     network={"latency": 0.05},
@@ -57,10 +57,10 @@ LESSON = Lesson(
         CONNECT_TIMEOUT,
     ),
     faults=(
-        Fault("kill-server-1", "kill server-1", "k", "kill server-1", "one server dies, and its memory with it",
-              off="restart server-1"),
-        Fault("kill-server-2", "kill server-2", "j", "kill server-2", "the other server dies, and its memory with it",
-              off="restart server-2"),
+        Fault("kill-server1", "kill server1", "k", "kill server1", "one server dies, and its memory with it",
+              off="restart server1"),
+        Fault("kill-server2", "kill server2", "j", "kill server2", "the other server dies, and its memory with it",
+              off="restart server2"),
         Fault("kill-database", "kill database", "d", "kill database", "the database's program dies; its file stays",
               off="restart database"),
         UNPLUG_CLIENT,
@@ -73,7 +73,7 @@ LESSON = Lesson(
              {"what": "purchases broken"}),
         Beat(Measured, "A purchase is finished, whichever servers took part in it.", {"what": "purchases$"}),
         Beat(Noted, "{text}. The balancer asks the other one: nothing had been sent yet, so nothing can be done twice.",
-             {"text": "server-. cannot"}),
+             {"text": "server. cannot"}),
         Beat(StateChanged, "{host} remembers {value} sessions; the other server knows nothing of them.", {"key": "sessions"}),
         Beat(MessageStarted, "401 from {sender}: not my customer.", {"label": "401", "sender": "server"}),
         Beat(MessageStarted, "{sender} asks the database: it was perhaps the other one that wrote this down.",
@@ -83,7 +83,7 @@ LESSON = Lesson(
     ),
     try_next=(
         "Make the balancer sticky: each customer stays with one server, and no purchase is broken.",
-        "Make it sticky and kill server-1: its customers go to the other one, which does not know them.",
+        "Make it sticky and kill server1: its customers go to the other one, which does not know them.",
         "Keep the state in a token: any server will do, sticky or not, and either may be killed at any time.",
         "Keep the state in a database: any server will do. Then kill the database, and none will.",
         "Not sticky, in memory, 2 customers: they take turns just as the servers do, and nothing breaks. That is luck.",

@@ -59,7 +59,7 @@ async def server(host: Host) -> None:
 
 async def balancer(host: Host) -> None:
     """Takes turns, and need not be sticky: there is nothing at a server that a client would have to come back to."""
-    await balance(host, ("server-1", "server-2"), sticky=lambda: False)
+    await balance(host, ("server1", "server2"), sticky=lambda: False)
 
 
 # --- the client ---------------------------------------------------------------------------------------------------------
@@ -103,8 +103,8 @@ LESSON = Lesson(
     title="Is this number prime?",
     purpose="Nothing to remember: kill one server and then the other, at any moment, and see that nobody is worse off.",
     hosts=(
-        HostSpec("client", client), HostSpec("balancer", balancer), HostSpec("server-1", server),
-        HostSpec("server-2", server),
+        HostSpec("client", client), HostSpec("balancer", balancer), HostSpec("server1", server),
+        HostSpec("server2", server),
     ),
     protocols={80: Http1Dissector},
     network={"latency": 0.1},
@@ -118,9 +118,9 @@ LESSON = Lesson(
         CONNECT_TIMEOUT,
     ),
     faults=(
-        Fault("kill-server-1", "kill server-1", "k", "kill server-1", "one server dies; it knew nothing worth keeping",
-              off="restart server-1"),
-        Fault("kill-server-2", "kill server-2", "j", "kill server-2", "the other server dies", off="restart server-2"),
+        Fault("kill-server1", "kill server1", "k", "kill server1", "one server dies; it knew nothing worth keeping",
+              off="restart server1"),
+        Fault("kill-server2", "kill server2", "j", "kill server2", "the other server dies", off="restart server2"),
         Fault("kill-balancer", "kill balancer", "b", "kill balancer", "the one thing of which there is only one",
               off="restart balancer"),
         KILL_CLIENT,
@@ -131,7 +131,7 @@ LESSON = Lesson(
              "delay-p95", "work-started", "errors"),
     beats=(
         Beat(Noted, "{text}. It had been told nothing that it could have forgotten: the other one answers.",
-             {"host": "balancer", "text": "server-. cannot"}),
+             {"host": "balancer", "text": "server. cannot"}),
         Beat(Noted, "{text}. Whichever server said so, the other would have said the same.", {"text": r"\d"}),
         Beat(Measured, "Again, then: the question carries all that is needed, and asking twice does no harm.",
              {"what": "retries"}),
@@ -143,7 +143,7 @@ LESSON = Lesson(
         Beat(MessageStarted, "The balancer gives the question to {receiver}.", {"sender": "balancer", "receiver": "server"}),
     ),
     try_next=(
-        "Kill server-1: the answers go on, all from server-2, and no client has to begin again.",
+        "Kill server1: the answers go on, all from server2, and no client has to begin again.",
         "Kill both, then restart one: the client tries again until somebody is there, and loses only time.",
         "Turn the cache on and ask about numbers up to 10: soon nobody works any more. Kill a server: a few divisions, no loss.",
         "Lose the next response: the work is done twice, the answer is the same.",
