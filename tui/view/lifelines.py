@@ -14,8 +14,9 @@ GUTTER = 10
 """Cells before the lifelines: the time (8), the cursor, and a blank. They stay put when the lifelines scroll sideways."""
 
 HEADER_HEIGHT = 2
-MIN_PITCH = 16
-"""Cells from lifeline to lifeline below which a picture scrolls sideways instead of getting narrower."""
+TIGHT_PITCH, SCROLLING_PITCH = 12, 16
+"""Cells from lifeline to lifeline: at least so many where all of them can be seen at once; a picture that must scroll sideways
+anyhow takes more room for its words."""
 
 _LEFT_PAD = 5
 _NOT_STARTED, _UP, _CRASHED, _FINISHED = range(4)
@@ -252,11 +253,13 @@ class Layout:
 
     @classmethod
     def of(cls, width: int, count: int) -> "Layout":
-        """The layout of `count` lifelines in `width` cells: shared out evenly, but never closer than MIN_PITCH."""
+        """The layout of `count` lifelines in `width` cells: shared out evenly, unless they would come too close."""
         room = max(1, width - GUTTER - _LEFT_PAD)
-        margin = max(14, min(26, room // (count + 1))) if count else room
-        pitch = max(MIN_PITCH, (room - margin) // max(1, count - 1)) if count > 1 else room
-        return cls(pitch, margin, count)
+        if count < 2:
+            return cls(room, 14 if count else room, count)
+        margin = max(14, min(26, room // (count + 1)))
+        pitch = (room - margin) // (count - 1)
+        return cls(pitch if pitch >= TIGHT_PITCH else SCROLLING_PITCH, margin, count)
 
     def x(self, host: int) -> int:
         return _LEFT_PAD + host * self.pitch

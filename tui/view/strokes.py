@@ -93,7 +93,7 @@ def _draw_words(
     if room < 5:
         return
     if len(text) > room - 4:
-        text = text.removeprefix(sketch.word)
+        text = sketch.brief if text == sketch.text else text
     tag = next((t for t in sketch.tags if tagged and len(text) + len(t) + _ROOM_FOR_TAG + 4 <= room), "")
     short = sketch.tags[-1]
     if not tag and room >= len(short) + _ROOM_FOR_SHORT_WORDS:

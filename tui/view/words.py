@@ -21,8 +21,8 @@ class Sketch:
     """An arrow ready to be drawn: ends are numbers of names; `tags` from the longest to the shortest.
 
     `fate` is what to say where it stands still: why it was lost or held. Where there is no room beside that place, `words`
-    says all, the fate first so that it is never what is cut off. `word` is what `text` begins with only to say the
-    message's role, and can do without: the line says it, too.
+    says all, the fate first so that it is never what is cut off. `brief` says the same as `text` in fewer words, for
+    arrows that are too short for it.
     """
 
     sender: int
@@ -33,7 +33,7 @@ class Sketch:
     tags: tuple[str, ...]
     pattern: str
     style: str
-    word: str
+    brief: str
 
     @property
     def words(self) -> str:
@@ -68,6 +68,7 @@ _PACKET_WORDS = {
     PacketKind.FIN: "close (FIN)",
     PacketKind.RST: "reset (RST)",
 }
+_BRIEFLY = {words: words[words.index("(") + 1 : -1] for words in _PACKET_WORDS.values()}
 _LOST_WORDS = {"loss": "lost", "": "lost"}
 
 
@@ -140,9 +141,8 @@ def _sketch(
     stream = trace.f[message] if role is not None else 0
     tags = (f"c{flow} stream {stream}", f"c{flow}/{stream}") if stream else (f"c{flow}",)
     text, fate = " ".join(filter(None, words)), _fate_words(state, glyphs)
-    word = _role_word(trace, message, role) if role is not None else ""
-    word = word if word and text.startswith(word) else ""
-    return Sketch(trace.b[packet], trace.c[packet], state, text, fate, tags, pattern, style, word)
+    brief = text.removeprefix(_role_word(trace, message, role)) if role is not None else _BRIEFLY.get(text, text)
+    return Sketch(trace.b[packet], trace.c[packet], state, text, fate, tags, pattern, style, brief)
 
 
 def _message_words(trace: Trace, message: int, role: Role, glyphs: Glyphs) -> str:
