@@ -135,7 +135,7 @@ def _sketch(
     elif state.phase is Phase.HELD:
         style = "held"
     flow = trace.a[packet]
-    stream = trace.f[message] if role is not None else 0
+    stream = trace.f[message] if role is not None and kind != PacketKind.DATAGRAM else 0
     tags = (f"c{flow} stream {stream}", f"c{flow}/{stream}") if stream else (f"c{flow}",)
     text, fate = " ".join(filter(None, words)), _fate_words(state, glyphs)
     return Sketch(trace.b[packet], trace.c[packet], state, text, fate, tags, pattern, style)
