@@ -122,6 +122,7 @@ _ENDED = {
     "no body": "“{1}” ends with the empty line after its head: it has no body.",
     "connection closed": "“{1}” ends because the connection does. The receiver cannot tell a finished body from one"
     " that was cut off, which is why a length is better.",
+    "datagram": "“{1}” is a datagram of its own: it arrives whole or not at all, and nothing in it need say where it ends.",
     "cut short": "“{1}” broke off before its end. What has arrived is a part, and the receiver must not take it for"
     " the whole.",
 }

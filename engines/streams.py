@@ -7,7 +7,14 @@ ids of facts and offsets are kept; payloads stay in the trace.
 from array import array
 from bisect import bisect_left, bisect_right
 
+from engines.lab.facts import PacketKind, PacketSent
 from engines.lab.trace import Trace
+
+
+def in_datagram(trace: Trace, message: int) -> bool:
+    """Whether the message of MessageStarted `message` came in a datagram: whole or not at all, and in no stream."""
+    packet = trace.cause[message]
+    return packet >= 0 and trace.kind[packet] == PacketSent.code and trace.d[packet] == PacketKind.DATAGRAM
 
 
 class Direction:

@@ -12,6 +12,10 @@ from engines.lab.facts import (
     ConnectionReset,
     HostCrashed,
     Measured,
+    MessageEnded,
+    MessageStarted,
+    PacketDelivered,
+    PacketDropped,
     PacketKind,
     PoolAssigned,
     PoolLeft,
@@ -397,3 +401,31 @@ def test_times_stay_finite() -> None:
     for name in CATALOGUE:
         value = numbers.value(name, END)
         assert value is None or math.isfinite(value)
+
+
+def test_answers_in_datagrams_belong_to_the_questions_with_their_ids() -> None:
+    script = Script().begin()
+    script.connect(0.0, protocol="dns")
+
+    def datagram(time_s: float, sender: str, role: Role, stream: int) -> int:
+        packet = script.send(time_s, sender, b"?" * 30, kind=PacketKind.DATAGRAM)
+        receiver = "server" if sender == "client" else "client"
+        offset = script.sent[1, sender]
+        message = MessageStarted(1, sender, receiver, role, offset - 30, stream, Text("A? api.example"))
+        head = script.trace.record(message, time_s, packet)
+        script.trace.record(MessageEnded(head, 1, offset, "datagram"), time_s, packet)
+        return packet
+
+    for time_s, stream in ((1.0, 7), (2.0, 8), (2.5, 9)):
+        datagram(time_s, "client", Role.REQUEST, stream)
+    for time_s, stream, arrives_s in ((3.0, 8, 3.5), (4.0, 7, 4.5), (5.0, 9, None)):
+        packet = datagram(time_s, "server", Role.RESPONSE, stream)
+        if arrives_s is not None:
+            script.trace.record(PacketDelivered(packet, 1, "client"), arrives_s, packet)
+        else:
+            script.trace.record(PacketDropped(packet, 1, "loss", 0.5), 5.5, packet)
+    numbers = Numbers(script.trace)
+    assert numbers.value("requests", END) == 3
+    assert numbers.value("responses", END) == 2
+    assert numbers.value("delay", END) == pytest.approx(1.5)
+    assert numbers.value("delay-max", END) == pytest.approx(3.5)

@@ -11,6 +11,7 @@ from engines.lab.facts import (
     PacketReleased,
     PacketSent,
 )
+from engines.streams import in_datagram
 from tui.engine import Engine
 from tui.index import TraceIndex
 from tui.panels.wire import WireFacts
@@ -81,7 +82,7 @@ def _message(engine: Engine, index: TraceIndex, fact_id: int, fact: MessageStart
     ended = index.end_of(fact_id, time_s)
     end = min(ended.end, len(stream)) if ended is not None else len(stream)
     opening = index.opening_of(fact.flow)
-    stream_name = f" stream {fact.stream}" if fact.stream else ""
+    stream_name = f" stream {fact.stream}" if fact.stream and not in_datagram(index.trace, fact_id) else ""
     title = f"{fact.label}   c{fact.flow}{stream_name}, {fact.sender} to {fact.receiver}"
     data = stream[fact.offset : end]
     if opening is None:

@@ -13,6 +13,7 @@ from engines.lab.facts import Fact, PacketKind, Role, WaitKind
 from engines.lab.trace import Trace
 from engines.lab.units import format_quantity, format_seconds
 from engines.metrics.streams import Streams
+from engines.streams import in_datagram
 
 Line = Callable[[Any, "_Reading"], str | None]
 """What a fact is in words, or None when it is not worth a line."""
@@ -148,7 +149,7 @@ def _packet_fate(template: str) -> Line:
 
 
 def _started(fact: f.MessageStarted, reading: _Reading) -> str:
-    stream = f" stream {fact.stream}" if fact.stream else ""
+    stream = f" stream {fact.stream}" if fact.stream and not in_datagram(reading.trace, reading.fact_id) else ""
     return f"{fact.sender} to {fact.receiver}: {_ROLES[fact.role]} {fact.label} sent on c{fact.flow}{stream}"
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import trio
 
@@ -13,6 +14,14 @@ MAX_DATAGRAM = 65_507
 """Largest payload over IPv4: 65,535 less 20 (RFC 791) and 8 (RFC 768) bytes of headers."""
 
 Address = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Flow:
+    """What two sockets have sent each other. It outlives either of them: who binds the port again goes on with it."""
+
+    number: int
+    sent: dict[Side, int] = field(default_factory=lambda: {Side.CLIENT: 0, Side.SERVER: 0})  # bytes
 
 
 class DatagramSocket:
@@ -31,7 +40,7 @@ class DatagramSocket:
         self._network = network
         self._sockets_of = sockets_of
         self._protocols = protocols
-        self._flows: dict[Address, tuple[int, Side, int]] = {}  # flow, our side, bytes sent so far
+        self._flows: dict[Address, tuple[Flow, Side]] = {}  # and our side of it
         self._send, self._receive = trio.open_memory_channel[tuple[bytes, Address, int]](math.inf)
 
     async def send_to(self, data: bytes, host: str, port: int) -> None:
@@ -40,8 +49,9 @@ class DatagramSocket:
         if len(data) > MAX_DATAGRAM:
             raise ValueError(f"a datagram carries at most {MAX_DATAGRAM} bytes, not {len(data)}")
         sockets = self._sockets_of(host)
-        flow, side, offset = self._flow_to((host, port), sockets)
-        self._flows[host, port] = (flow, side, offset + len(data))
+        flow, side = self._flow_to((host, port), sockets)
+        offset = flow.sent[side]
+        flow.sent[side] += len(data)
         source = (self.host, self.port)
 
         def arrived(fact: int, at: int, payload: bytes) -> None:
@@ -49,18 +59,19 @@ class DatagramSocket:
             if receiver is not None:
                 receiver._take(payload, source, fact)
 
-        self._network.send_datagram(self._network.link(self.host, host), flow, side, offset, data, arrived)
+        self._network.send_datagram(self._network.link(self.host, host), flow.number, side, offset, data, arrived)
 
-    def _flow_to(self, peer: Address, sockets: "dict[int, DatagramSocket]") -> tuple[int, Side, int]:
+    def _flow_to(self, peer: Address, sockets: "dict[int, DatagramSocket]") -> tuple[Flow, Side]:
         """The flow between the two sockets, the same in both directions; the first to send is its client."""
-        known = self._flows.get(peer)
-        if known is not None:
-            return known
-        other = sockets.get(peer[1])
-        theirs = other._flows.get((self.host, self.port)) if other is not None else None
-        if theirs is not None:
-            return theirs[0], theirs[1].other, 0
-        return self._network.open_flow(self.host, *peer, self._protocols.get(peer[1])), Side.CLIENT, 0
+        if peer not in self._flows:
+            other = sockets.get(peer[1])
+            theirs = other._flows.get((self.host, self.port)) if other is not None else None
+            if theirs is not None:
+                self._flows[peer] = theirs[0], theirs[1].other
+            else:
+                number = self._network.open_flow(self.host, *peer, self._protocols.get(peer[1]))
+                self._flows[peer] = Flow(number), Side.CLIENT
+        return self._flows[peer]
 
     def _take(self, payload: bytes, source: Address, fact: int) -> None:
         self._send.send_nowait((payload, source, fact))

@@ -19,6 +19,7 @@ from engines.lab.trace import Trace
 from engines.metrics.bodies import END_OF_HEAD, Body, FramedBodies, body_after
 from engines.metrics.collect import Collector, Handlers
 from engines.metrics.streams import Direction, Streams
+from engines.streams import in_datagram
 
 _STATUS = re.compile(r"\d{3}\b")
 _EMPTY = (204, 304)
@@ -26,6 +27,7 @@ _SWITCHING = 101
 _ENDS_WITH_FIN = "connection closed"  # then only the FIN tells the receiver that the message is whole
 _CUT_SHORT = "cut short"
 _NO_BODY = "no body"
+_DATAGRAM = "datagram"
 _EXCHANGED = (Role.REQUEST, Role.RESPONSE, Role.ERROR)
 
 
@@ -60,6 +62,7 @@ class Exchanges(Collector):
         self._unanswered: dict[tuple[int, int], deque[float]] = {}
         self._responses: dict[int, _Response] = {}
         self._bodies: dict[tuple[int, int], _OpenBody] = {}
+        self._in_datagrams: dict[int, int] = {}  # a datagram on its way, and the response in it
 
     def handlers(self) -> Handlers:
         return {
@@ -93,6 +96,8 @@ class Exchanges(Collector):
                 self.payload.add(i, content)
 
     def _delivered(self, i: int) -> None:
+        if message := self._in_datagrams.pop(self.trace.a[i], None):
+            self._arrived(i, _end_of(message))
         for goal in self._streams.packet_delivered(self.trace, i):
             self._arrived(i, goal)
 
@@ -118,6 +123,9 @@ class Exchanges(Collector):
                 return  # interim: the answer proper is still to come (RFC 9110, section 15.2)
             waiting = self._unanswered.get(exchange)
             self._responses[i] = _Response(status, waiting.popleft() if waiting else None)
+            if in_datagram(trace, i):
+                self._in_datagrams[trace.cause[i]] = i
+                return
             direction.expect(head_end, _head_of(i))
             self._report(i, direction)
 
@@ -132,7 +140,7 @@ class Exchanges(Collector):
                 boundary == _NO_BODY and open_body.counted
             ):  # the answer to a HEAD announces a body that it does not have
                 self.payload.add(i, -open_body.counted)
-        if message in self._responses and boundary != _CUT_SHORT:
+        if message in self._responses and boundary not in (_CUT_SHORT, _DATAGRAM):
             direction = self._streams[key]
             direction.expect(end + (boundary == _ENDS_WITH_FIN), _end_of(message))
             self._report(i, direction)

@@ -2,6 +2,7 @@
 
 from engines.lab.dissection import Dissector, DissectorFactory
 from engines.wire.amqp import AmqpDissector
+from engines.wire.dns_dissector import DnsDissector
 from engines.wire.http1 import Http1Dissector
 from engines.wire.http2 import Http2Dissector
 from engines.wire.sse_dissector import SseDissector
@@ -13,6 +14,7 @@ DISSECTORS: dict[str, DissectorFactory] = {
     WebSocketDissector.name: WebSocketDissector,
     SseDissector.name: SseDissector,
     AmqpDissector.name: AmqpDissector,
+    DnsDissector.name: DnsDissector,
 }
 
 

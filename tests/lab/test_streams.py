@@ -240,3 +240,20 @@ def test_datagrams_arrive_whole_or_not_at_all() -> None:
         assert 30 < arrived < 70
 
     run_in_rig(body, latency_s=0.04)
+
+
+def test_a_flow_of_datagrams_goes_on_where_it_was_when_a_port_is_bound_anew() -> None:
+    """Offsets never go back: a byte of a direction is one byte, whichever socket sent it."""
+
+    async def body(rig: Rig) -> None:
+        client = rig.kernels["a"].bind()
+        for life in range(2):
+            with rig.kernels["b"].bind(53) as server:
+                await client.send_to(b"question", "b", 53)
+                assert (await server.receive_from())[0] == b"question"
+                await server.send_to(b"answer %d" % life, "a", client.port)
+                assert (await client.receive_from())[0] == b"answer %d" % life
+
+    rig = run_in_rig(body, latency_s=0.04)
+    sent = [(r.fact.flow, r.fact.sender, r.fact.offset) for r in rig.trace if isinstance(r.fact, PacketSent)]
+    assert sent == [(1, "a", 0), (1, "b", 0), (1, "a", 8), (1, "b", 8)]

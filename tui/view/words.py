@@ -138,7 +138,7 @@ def _sketch(
     elif state.phase is Phase.HELD:
         style = "held"
     flow = trace.a[packet]
-    stream = trace.f[message] if role is not None else 0
+    stream = trace.f[message] if role is not None and kind != PacketKind.DATAGRAM else 0
     tags = (f"c{flow} stream {stream}", f"c{flow}/{stream}") if stream else (f"c{flow}",)
     text, fate = " ".join(filter(None, words)), _fate_words(state, glyphs)
     brief = text.removeprefix(_role_word(trace, message, role)) if role is not None else _BRIEFLY.get(text, text)
