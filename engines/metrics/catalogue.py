@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from engines.metrics.collect import Journal
-from engines.metrics.counts import MEASURED
+from engines.metrics.counts import BYTES_OF, MEASURED
 
 _RECENT_S = 1.0
 
@@ -189,12 +189,18 @@ _MEASURED_UNITS = {"bytes": "B", "seconds": "s"}
 
 
 def find_metric(name: str) -> Metric:
-    """The metric called `name`; `measured:WHAT` is the sum of all Measured facts of that name.
+    """The metric called `name`; `measured:WHAT` is the sum of all Measured facts of that name, `bytes-of:PROTOCOL` what its
+    connections carried.
 
     A measure whose last word is "bytes" or "seconds" has that unit; any other is a count. Raises UnknownMetric.
     """
     if name in CATALOGUE:
         return CATALOGUE[name]
+    protocol = name.removeprefix(BYTES_OF)
+    if protocol != name and protocol:
+        return _count(
+            name, protocol, "B", f"bytes sent in packets of connections that speak {protocol}, retransmissions too"
+        )
     what = name.removeprefix(MEASURED)
     if what != name and what:
         unit = _MEASURED_UNITS.get(what.split()[-1], "")

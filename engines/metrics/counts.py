@@ -20,6 +20,7 @@ from engines.lab.facts import (
 from engines.lab.trace import Trace
 from engines.metrics.collect import Collector, Handlers
 
+BYTES_OF = "bytes-of:"
 MEASURED = "measured:"
 
 
@@ -52,6 +53,25 @@ class Packets(Collector):
     def _dropped(self, i: int) -> None:
         self.in_flight.add(i, -1)
         self.lost.add(i, 1)
+
+
+class Protocols(Collector):
+    """Bytes by the protocol of their connection."""
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__(trace)
+        self._protocols: dict[int, int] = {}  # flow -> the number of a name
+
+    def handlers(self) -> Handlers:
+        return {ConnectionOpening: self._opening, PacketSent: self._sent}
+
+    def _opening(self, i: int) -> None:
+        self._protocols[self.trace.a[i]] = self.trace.e[i]
+
+    def _sent(self, i: int) -> None:
+        size, protocol = self.trace.payload_size[i], self._protocols.get(self.trace.a[i])
+        if size and protocol is not None:
+            self.level(BYTES_OF + self.trace.names[protocol]).add(i, size)
 
 
 class Connections(Collector):

@@ -3,9 +3,11 @@
 from engines.lab.dissection import Dissector, DissectorFactory
 from engines.wire.amqp import AmqpDissector
 from engines.wire.dns_dissector import DnsDissector
+from engines.wire.envelopes import GraphQlDissector, GrpcDissector, JsonRpcDissector, SoapDissector
 from engines.wire.http1 import Http1Dissector
 from engines.wire.http2 import Http2Dissector
 from engines.wire.sse_dissector import SseDissector
+from engines.wire.ssh_dissector import SshDissector
 from engines.wire.websocket_dissector import WebSocketDissector
 
 DISSECTORS: dict[str, DissectorFactory] = {
@@ -15,6 +17,11 @@ DISSECTORS: dict[str, DissectorFactory] = {
     SseDissector.name: SseDissector,
     AmqpDissector.name: AmqpDissector,
     DnsDissector.name: DnsDissector,
+    JsonRpcDissector.name: JsonRpcDissector,
+    GraphQlDissector.name: GraphQlDissector,
+    SoapDissector.name: SoapDissector,
+    GrpcDissector.name: GrpcDissector,
+    SshDissector.name: SshDissector,
 }
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from engines.lab.dissection import Ended, Side, Started
 from engines.lab.facts import Role
+from engines.wire.envelopes import GraphQlDissector, JsonRpcDissector, SoapDissector
 from engines.wire.http1 import Http1Dissector
 from engines.wire.http1_grammar import REQUEST_LINE, fields_in
 from engines.wire.http1_parts import message_parts
@@ -151,4 +152,7 @@ def _url(request: _Request, authority: str) -> list[str]:
 _COMMANDS: dict[str, Callable[[bytes, str, int], str | None]] = {
     Http1Dissector.name: _curl,
     SseDissector.name: _curl,
+    JsonRpcDissector.name: _curl,
+    GraphQlDissector.name: _curl,
+    SoapDissector.name: _curl,
 }

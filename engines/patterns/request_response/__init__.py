@@ -2,6 +2,7 @@
 
 from engines.patterns.contract import Pattern
 from engines.patterns.request_response import (
+    anatomy,
     chat_wanted,
     long_request,
     lost_response,
@@ -18,6 +19,7 @@ PATTERN = Pattern(
     summary="One side asks, the other answers. The simplest pattern there is, and the yardstick for all others.",
     lessons=(
         simple_get.LESSON,
+        anatomy.LESSON,
         upload.LESSON,
         long_request.LESSON,
         lost_response.LESSON,
