@@ -96,6 +96,7 @@ class Session:
         self._orders_given = 0
         self._orders_taken = 0
         self._rested_after = -1
+        self._over = False  # every program has returned by itself
 
     # --- what others may see --------------------------------------------------------------------------------------------
 
@@ -225,7 +226,7 @@ class Session:
         try:
             determinism.install()
             trio.run(self._main, clock=self._clock)
-            if not self._recorder.sealed:
+            if self._over:
                 outcome = (SessionState.ENDED, "every program has returned")
         except ProgramError as error:
             outcome = (SessionState.FAILED, str(error))
@@ -254,6 +255,7 @@ class Session:
             for order in waiting:
                 self._token.run_sync_soon(order)
             await self._lab.run(tuple(self._record))
+            self._over = True
 
 
 def run_headless(
