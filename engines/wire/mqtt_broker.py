@@ -201,7 +201,7 @@ class MqttBroker:
                 link.end(DisconnectReasonCode.QUOTA_EXCEEDED)
         if link is not None:
             link.outbox.look()
-        if link is None or link.stream.in_the_middle:
+        if link is None or link.stream.sending:
             self.show()  # else it is gone before anybody could see it wait
 
     def show(self) -> None:

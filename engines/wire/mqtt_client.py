@@ -37,6 +37,7 @@ from mqtt5 import (
 from engines.lab.host import Host
 from engines.lab.recorder import because_of, present_cause
 from engines.wire.mqtt_delivery import LARGEST_ID, Receiver, Sender
+from engines.wire.mqtt_grammar import words
 from engines.wire.mqtt_outbox import Outbox
 from engines.wire.mqtt_packets import (
     HANDSHAKE_S,
@@ -47,7 +48,6 @@ from engines.wire.mqtt_packets import (
     MqttDisconnected,
     MqttMalformed,
     MqttStream,
-    words,
 )
 
 KEEP_ALIVE_S = 60
@@ -297,7 +297,8 @@ class MqttClient:
             while True:
                 self._take(await self._stream.receive())
         except MqttMalformed as error:
-            await self._stream.say_last(error.code)
+            self.outbox.leave(error.code)
+            await self.outbox.finish()
             self._fail(error)
         except MqttConnectionLost as error:
             self._fail(error)

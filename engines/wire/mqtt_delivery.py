@@ -118,7 +118,7 @@ class Sender:
         """
         number = packet.packet_id
         flight = self.in_flight.get(number)
-        if isinstance(packet, PubRecPacket) and packet.reason_code < _REFUSED:
+        if isinstance(packet, PubRecPacket) and int(packet.reason_code) < _REFUSED:
             if flight is None:
                 return PubRelPacket(number, reason_code=PubRelReasonCode.PACKET_ID_NOT_FOUND), None
             flight.released = True

@@ -11,7 +11,6 @@ from enum import IntEnum
 import mqtt5
 
 from engines.wire.http1_grammar import readable
-from engines.wire.mqtt_packets import words
 
 Value = int | str
 
@@ -70,6 +69,11 @@ _PROPERTIES: dict[int, tuple[str, str]] = {
     0x2A: ("shared subscription available", "1"),
 }
 """Table 2-4, with the types of section 1.5."""
+
+
+def words(name: str) -> str:
+    """A name of the standard as one would say it: "SESSION_TAKEN_OVER" is "session taken over"."""
+    return name.lower().replace("_", " ").replace("qos", "QoS")
 
 
 class MalformedError(ValueError):

@@ -23,8 +23,9 @@ from mqtt5 import (
     UnsubscribePacket,
 )
 
+from engines.wire.mqtt_grammar import words
 from engines.wire.mqtt_outbox import Outbox
-from engines.wire.mqtt_packets import MqttConnectionLost, MqttMalformed, MqttStream, message_of, words
+from engines.wire.mqtt_packets import FAREWELL_S, MqttConnectionLost, MqttMalformed, MqttStream, message_of
 from engines.wire.mqtt_sessions import Session
 from engines.wire.mqtt_topics import split_share
 
@@ -45,7 +46,6 @@ class BrokerLink:
         self.stream = stream
         self._broker = broker
         self._scope = trio.CancelScope()
-        self._last_word: DisconnectReasonCode | None = None
 
     def begin(self, session: Session, connect: ConnectPacket) -> None:
         """The client said CONNECT, and this is the session that it gets."""
@@ -53,26 +53,28 @@ class BrokerLink:
         self.outbox = Outbox(self.stream, session.sender, self._broker.show)
         self.stream.silence_s = GRACE * connect.keep_alive or math.inf
 
-    def end(self, reason: DisconnectReasonCode) -> None:
-        """Have the conversation ended, with DISCONNECT and that reason."""
-        if self._last_word is None:
-            self._note(words(reason.name))
-        self._last_word = self._last_word or reason
-        self.outbox.close()
-        self._scope.cancel()
+    def end(self, reason: DisconnectReasonCode, because: str = "") -> None:
+        """Have the conversation ended, with DISCONNECT and that reason, as soon as the client has heard it or is too slow."""
+        if not self.outbox.leaving:
+            self._note(because or words(reason.name))
+            self.outbox.leave(reason)
+            self._scope.deadline = trio.current_time() + FAREWELL_S
 
     async def converse(self) -> None:
         """Until one of the two ends it. Unless the client says goodbye, its will stays in the session to be published."""
-        try:
-            with self._scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self.outbox.write)
-                    await self._listen()
-                    nursery.cancel_scope.cancel()
-        finally:
-            self.outbox.close()
-        if self._last_word is not None:
-            await self.stream.say_last(self._last_word)
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+                await self._listen()
+                if self.outbox.leaving:
+                    await trio.sleep_forever()  # until the last word is spoken
+                nursery.cancel_scope.cancel()
+        self.outbox.close()
+
+    async def _write(self) -> None:
+        await self.outbox.write()
+        if self.outbox.leaving:
+            self._scope.cancel()
 
     async def _listen(self) -> None:
         """Obey the client until it says goodbye, or says nothing more, or something that cannot be."""
@@ -80,10 +82,10 @@ class BrokerLink:
             while not self._obey(await self.stream.receive()):
                 pass
         except MqttMalformed as error:
-            self._last_word = error.code
-            self._note(str(error))
+            self.end(error.code, str(error))
         except MqttConnectionLost as error:
-            self._note(str(error))
+            if not self.outbox.leaving:
+                self._note(str(error))
 
     def _note(self, text: str) -> None:
         self._broker.host.note(f"{self.session.client_id} is gone: {text}")
@@ -92,6 +94,8 @@ class BrokerLink:
 
     def _obey(self, packet: Packet) -> bool:
         """Do what a packet asks for; True when it was the last. Raises MqttMalformed for what may not be said."""
+        if self.outbox.leaving:
+            return False  # the session may be somebody else's by now
         match packet:
             case PublishPacket():
                 self._publish(packet)

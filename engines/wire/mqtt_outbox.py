@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 
 import trio
-from mqtt5 import DisconnectPacket, Packet
+from mqtt5 import DisconnectPacket, DisconnectReasonCode, Packet
 
 from engines.lab.recorder import because_of, present_cause
 from engines.wire.mqtt_delivery import Sender
@@ -40,15 +40,26 @@ class Outbox:
         """Take nothing more out of the session: somebody else may have it by now."""
         self._closed = True
 
+    def leave(self, reason: DisconnectReasonCode) -> None:
+        """Say nothing more than DISCONNECT, with that reason."""
+        self.close()
+        self._last = self._last or DisconnectPacket(reason_code=reason)
+        self.look()
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the last word is as good as spoken."""
+        return self._last is not None
+
     async def finish(self) -> None:
-        """Say all that can be said, then DISCONNECT. Gives up after FAREWELL_S."""
-        self._last = DisconnectPacket()
+        """Wait until all that can be said has been said, and then DISCONNECT. Gives up after FAREWELL_S."""
+        self._last = self._last or DisconnectPacket()
         self.look()
         with trio.move_on_after(FAREWELL_S):
             await self._finished.wait()
 
     async def write(self) -> None:
-        """Send what there is, until `finish`, or until the connection is lost: whoever reads learns that too."""
+        """Send what there is, until the last word is spoken or the connection is lost: whoever reads learns that too."""
         try:
             while True:
                 self._news = trio.Event()
@@ -59,11 +70,11 @@ class Outbox:
                 self._on_rest()
                 if self._last is not None:
                     await self._stream.send(self._last)
-                    self._finished.set()
-                    return
+                    break
                 await self._news.wait()
         except MqttConnectionLost:
-            self._finished.set()
+            pass
+        self._finished.set()
 
     def _next(self) -> tuple[Packet, int] | None:
         if self._closed:

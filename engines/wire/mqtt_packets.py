@@ -13,6 +13,7 @@ import trio
 from mqtt5 import DisconnectPacket, DisconnectReasonCode, Packet, PublishPacket, QoS
 
 from engines.lab.recorder import present_cause
+from engines.wire.mqtt_grammar import IncompleteError, MalformedError, fixed_header, words
 
 PORT = 1883
 RECEIVE_MAXIMUM = 65_535
@@ -44,11 +45,6 @@ class MqttDisconnected(MqttConnectionLost):
     def __init__(self, code: DisconnectReasonCode) -> None:
         super().__init__(f"disconnected by the peer: {words(code.name)}")
         self.code = code
-
-
-def words(name: str) -> str:
-    """A name of the standard as one would say it: "SESSION_TAKEN_OVER" is "session taken over"."""
-    return name.lower().replace("_", " ").replace("qos", "QoS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +120,7 @@ class MqttStream:
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.silence_s = math.inf
         self.last_sent_s = trio.current_time()
-        self.in_the_middle = False  # of sending a packet
+        self.sending = False
         self._stream = stream
         self._received = bytearray()
         self._turn = trio.Lock()
@@ -133,12 +129,13 @@ class MqttStream:
         """Send one packet. Raises MqttConnectionLost."""
         data = packet.write()
         async with self._turn:
-            self.in_the_middle = True
+            self.sending = True
             try:
                 await self._stream.send_all(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise MqttConnectionLost(str(error)) from error
-            self.in_the_middle = False
+            finally:
+                self.sending = False
         self.last_sent_s = trio.current_time()
 
     async def receive(self) -> Packet:
@@ -167,31 +164,24 @@ class MqttStream:
         self._received += data
 
     async def say_last(self, reason: DisconnectReasonCode) -> None:
-        """DISCONNECT, if it can be said and the peer hears it."""
-        if not self.in_the_middle:
-            with trio.move_on_after(FAREWELL_S), suppress(MqttConnectionLost):
-                await self.send(DisconnectPacket(reason_code=reason))
+        """DISCONNECT, if the peer hears it."""
+        with trio.move_on_after(FAREWELL_S), suppress(MqttConnectionLost):
+            await self.send(DisconnectPacket(reason_code=reason))
 
     async def close(self) -> None:
         """Close the connection under the protocol, without waiting."""
         await trio.aclose_forcefully(self._stream)
 
 
-def packet_end(data: bytes | bytearray, start: int = 0) -> int:
-    """Where the packet at `start` ends, or 0 when too little of it has come. Raises MqttMalformed.
-
-    The remaining length is a variable byte integer: seven bits an octet, lowest first, the eighth says that more follow, and
-    there are at most four (1.5.5).
-    """
-    length = 0
-    for i, octet in enumerate(data[start + 1 : start + 5]):
-        length |= (octet & 0x7F) << 7 * i
-        if octet < 0x80:
-            end = start + 2 + i + length
-            return end if end <= len(data) else 0
-    if len(data) - start >= 5:
-        raise MqttMalformed("a remaining length of more than four octets")
-    return 0
+def packet_end(data: bytes | bytearray) -> int:
+    """Where the packet at the start of `data` ends, or 0 when too little of it has come. Raises MqttMalformed."""
+    try:
+        end = fixed_header(data, 0).end
+    except IncompleteError:
+        return 0
+    except MalformedError as error:
+        raise MqttMalformed(f"no packet of MQTT 5: {error}") from error
+    return end if end <= len(data) else 0
 
 
 def decoded(data: bytes) -> Packet:
