@@ -15,7 +15,8 @@ The text form is the language of `commtui run --at`, of the record of a session,
     cut after AMOUNT of next [WHAT] [from HOST]     let that much of the body pass, then cut the link, both ways
     drop #ID / hold #ID            the same for a chosen packet or message that is on its way now (ID is its fact's number)
     release                        let everything that `hold` stopped go on
-    WHAT is message, request, response, push, ack, error, heartbeat or packet
+    WHAT is message, request, response, push, ack, error, heartbeat or packet; or the first word of a message's label, if
+    that is in capitals: `lose next PUBACK from broker`
 
 `parse_command` and `str(command)` are each other's inverse. Validity against a scenario (does the host exist?) is checked by
 `check_command`, so that a wrong name is refused before a run begins.
@@ -101,8 +102,9 @@ MESSAGE_KINDS = ("message", "request", "response", "push", "ack", "error", "hear
 class FaultNext:
     """Do `action` ("drop", "lose", "hold", "reset" or "cut") to the next `count` messages of `kind` that `sender` sends.
 
-    `sender` "" means anybody. For "reset" and "cut", `after` is how much of the body may pass first: a fraction of it, or
-    with `in_bytes` a number of bytes. A body whose length is not announced has no fraction: such a message passes.
+    `kind` is one of MESSAGE_KINDS, or in capitals the first word of a message's label. `sender` "" means anybody. For "reset"
+    and "cut", `after` is how much of the body may pass first: a fraction of it, or with `in_bytes` a number of bytes. A body
+    whose length is not announced has no fraction: such a message passes.
     """
 
     action: str
@@ -154,8 +156,9 @@ class TimedCommand:
 _VERBS = ("set", "kill", "restart", "unplug", "plug", "cut", "hold", "restore", "reset", "drop", "lose", "release")
 _LINK_STATES: dict[str, LinkState] = {"cut": "cut", "hold": "held", "restore": "up"}
 _LINK = re.compile(r"(\S+?)(>|-)(\S+)")
-_FAULT_NEXT = re.compile(r"next(?:\s+(\d+))?(?:\s+([a-z]+?)s?)?(?:\s+from\s+(\S+))?")
-_FAULT_AFTER = re.compile(r"after\s+([\d.]+)\s*(%|[kM]?B)\s+of\s+next(?:\s+([a-z]+?))?(?:\s+from\s+(\S+))?")
+_WHAT = r"([A-Z][A-Z_-]+|[a-z]+?)"
+_FAULT_NEXT = re.compile(rf"next(?:\s+(\d+))?(?:\s+{_WHAT}s?)?(?:\s+from\s+(\S+))?")
+_FAULT_AFTER = re.compile(rf"after\s+([\d.]+)\s*(%|[kM]?B)\s+of\s+next(?:\s+{_WHAT})?(?:\s+from\s+(\S+))?")
 
 
 def parse_command(text: str) -> Command:
@@ -211,7 +214,7 @@ def _parse_fault(verb: str, rest: str, text: str) -> Command:
 def _message_kind(word: str | None) -> str:
     if word is None:
         return "message"
-    if word in MESSAGE_KINDS:
+    if word in MESSAGE_KINDS or word.isupper():
         return word
     near = get_close_matches(word, MESSAGE_KINDS, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"it is one of {', '.join(MESSAGE_KINDS)}"

@@ -139,6 +139,8 @@ class PartOfBody:
 def _is_kind(message: Started, kind: str) -> bool:
     if kind in ("message", "packet"):
         return True
+    if kind.isupper():
+        return message.label.split(" ", 1)[0] == kind
     if kind == "response":
         return message.role in (Role.RESPONSE, Role.ERROR)
     return message.role is Role[kind.upper()]

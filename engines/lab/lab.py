@@ -122,6 +122,8 @@ class Lab:
             kernel.neighbours = kernels
             host = Host(spec.name, kernel, self.knobs, self._recorder, self._randomness_of(spec.name))
             self._machines[spec.name] = _Machine(spec, kernel, host)
+            if spec.uplink:
+                self._network.share_uplink(spec.name, names)
         self._tune_links()
 
     def _randomness_of(self, host: str) -> Callable[[str], Random]:
@@ -133,6 +135,8 @@ class Lab:
             link.jitter_s = self.knobs.number("jitter")
             link.bandwidth = self.knobs.number("bandwidth")
             link.loss = self.knobs.number("loss")
+            if link.uplink is not None:
+                link.uplink.bandwidth = self.knobs.number(self._machines[link.sender].spec.uplink)
 
     # --- programs -------------------------------------------------------------------------------------------------------
 

@@ -10,8 +10,24 @@ HEADER_BYTES = 40
 """What a packet weighs besides its payload: IPv4 and TCP headers without options, 20 bytes each (RFC 791, RFC 9293, 3.1)."""
 
 
+class Uplink:
+    """The one cable by which a host sends to all others: its packets queue for it, whoever they are for.
+
+    `bandwidth` is in bytes a second; the queue has no limit.
+    """
+
+    def __init__(self) -> None:
+        self.bandwidth = math.inf
+        self._busy_until_s = 0.0
+
+    def leaves(self, now_s: float, size: int) -> float:
+        """When a packet with `size` bytes of payload, sent now, has left the host; it takes its place in the queue."""
+        self._busy_until_s = max(now_s, self._busy_until_s) + (size + HEADER_BYTES) / self.bandwidth
+        return self._busy_until_s
+
+
 class Link:
-    """One direction between two hosts.
+    """One direction between two hosts. `uplink` is what its sender shares among all its links, if it shares anything.
 
     `latency_s` is the propagation time, `jitter_s` the width of a uniform extra delay, `bandwidth` in bytes a second (a
     queue of unlimited length waits for it), `loss` the chance that a packet dies. A packet never overtakes an earlier one
@@ -26,6 +42,7 @@ class Link:
         self.bandwidth = math.inf
         self.loss = 0.0
         self.state: LinkState = "up"
+        self.uplink: Uplink | None = None
         self._randomness = randomness
         self._busy_until_s = 0.0
         self._last_arrival_s: dict[int, float] = {}
@@ -35,7 +52,8 @@ class Link:
 
         Datagrams (not `ordered`) may overtake each other when there is jitter.
         """
-        departs = max(now_s, self._busy_until_s) + (size + HEADER_BYTES) / self.bandwidth
+        ready_s = self.uplink.leaves(now_s, size) if self.uplink else now_s
+        departs = max(ready_s, self._busy_until_s) + (size + HEADER_BYTES) / self.bandwidth
         self._busy_until_s = departs
         arrives = departs + self.latency_s
         if self.jitter_s:

@@ -25,7 +25,7 @@ from engines.lab.facts import (
     Text,
 )
 from engines.lab.fate import Action, Carried, Rule, Subject, Verdict
-from engines.lab.links import Link, LinkState
+from engines.lab.links import Link, LinkState, Uplink
 from engines.lab.recorder import Recorder, present_cause
 from engines.lab.scheduler import Scheduler, Timer
 
@@ -86,6 +86,13 @@ class Network:
                 if sender != receiver:
                     randomness = stream_of_randomness(self._seed, f"link {sender}>{receiver}")
                     self.links[sender, receiver] = Link(sender, receiver, randomness)
+
+    def share_uplink(self, host: str, others: list[str]) -> None:
+        """From now on, all that `host` sends to others goes through one queue first."""
+        uplink = Uplink()
+        for other in others:
+            if other != host:
+                self.link(host, other).uplink = uplink
 
     def link(self, sender: str, receiver: str) -> Link:
         """The link from `sender` to `receiver`; a host reaches itself over a perfect loopback link."""

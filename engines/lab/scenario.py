@@ -16,11 +16,16 @@ Program = Callable[[Host], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class HostSpec:
-    """A party: one lifeline, one program. `title` is what the diagram's head says (default: the name)."""
+    """A party: one lifeline, one program. `title` is what the diagram's head says (default: the name).
+
+    `uplink` names a knob of the scenario: the bandwidth (B/s) that all packets of this host share on their way out of it,
+    whoever they are for. Without one, each link has the network's bandwidth to itself.
+    """
 
     name: str
     program: Program
     title: str = ""
+    uplink: str = ""
 
 
 @dataclass(frozen=True, slots=True)
