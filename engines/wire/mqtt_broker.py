@@ -46,6 +46,7 @@ class Policy:
 
 class MqttBroker:
     """A broker on `host`. `on_drop` is told of each message that a client will not get: client id, message, reason.
+    The client id is "" when there is nobody at all who could have got it.
 
     With persistence, sessions and retained messages live on the host's disk, and survive the program.
     """
@@ -173,7 +174,7 @@ class MqttBroker:
         """What the client asked to have said if it does not say goodbye itself (3.1.2.5)."""
         will, session.will = session.will, None
         if will is not None:
-            self.sessions.publish(will, session.client_id)
+            self.publish(will, session.client_id)
 
     def _end(self, session: Session, reason: str) -> None:
         """The session ends, and what was kept for the client is kept no longer."""
@@ -183,6 +184,13 @@ class MqttBroker:
         self.show()
 
     # --- messages -------------------------------------------------------------------------------------------------------
+
+    def publish(self, message: Message, publisher: str = "") -> int:
+        """Deliver `message` to everybody who has subscribed to such; to how many?"""
+        copies = self.sessions.publish(message, publisher)
+        if not copies and not message.retain:
+            self._on_drop("", message, "nobody has subscribed")
+        return copies
 
     def _deliver(self, session: Session, message: Message) -> None:
         """A copy for one client: into its queue, if there is room in it."""

@@ -124,7 +124,7 @@ class BrokerLink:
         """Take a message over: deliver it, then say so (4.3). A repeated QoS 2 message is only said so again."""
         if packet.topic_alias is not None:  # we have announced none (3.3.2-9)
             raise MqttMalformed("a topic alias", DisconnectReasonCode.TOPIC_ALIAS_INVALID)
-        receiver, publish = self.session.receiver, self._broker.sessions.publish
+        receiver, publish = self.session.receiver, self._broker.publish
         number = packet.packet_id or 0
         if packet.qos == 0:
             publish(message_of(packet), self.session.client_id)

@@ -42,7 +42,8 @@ class World:
 
     async def _broker(self, host: Host) -> None:
         def drop(client_id: str, message: Message, reason: str) -> None:
-            self.dropped.append((client_id, message.payload.decode(), reason))
+            if client_id:
+                self.dropped.append((client_id, message.payload.decode(), reason))
 
         await MqttBroker(host, self._policy, on_drop=drop).serve()
 
