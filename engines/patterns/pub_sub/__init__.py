@@ -1,7 +1,7 @@
 """Publish/subscribe: who has something to say says it to a topic, and need not know who listens. A module for each lesson."""
 
 from engines.patterns.contract import Pattern
-from engines.patterns.pub_sub import fan_out
+from engines.patterns.pub_sub import away_and_back, delivery, fan_out, late_joiner, slow_subscriber
 
 PATTERN = Pattern(
     name="pub-sub",
@@ -11,5 +11,9 @@ PATTERN = Pattern(
     summary="Publishers speak to a topic, subscribers listen to it, and neither knows the other. A broker stands in between.",
     lessons=(
         fan_out.LESSON,
+        away_and_back.LESSON,
+        late_joiner.LESSON,
+        delivery.LESSON,
+        slow_subscriber.LESSON,
     ),
-)  # fmt: skip
+)

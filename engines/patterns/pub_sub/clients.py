@@ -109,3 +109,17 @@ def own_up(host: Host) -> Dropped:
 def qos(host: Host) -> int:
     """The QoS that the knob asks for."""
     return int(str(host.knobs["qos"]))
+
+
+class Outbox:
+    """A publisher's events on their way to the broker: in its session, which is in its memory, or on its disk."""
+
+    def __init__(self, host: Host, topic: str, *, on_disk: bool = False) -> None:
+        self.session: ClientSession = host.disk.setdefault("session", ClientSession()) if on_disk else ClientSession()
+        self._host = host
+        self._topic = topic
+
+    async def tell(self, event: Event) -> None:
+        """Publish an event, now or as soon as there is a connection; with QoS 0, now or never."""
+        if not self.session.publish(self._topic, event.to_json().encode(), qos=qos(self._host)):
+            self._host.event_lost(event.number, "no connection, and QoS 0 does not wait for one")

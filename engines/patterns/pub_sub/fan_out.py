@@ -10,13 +10,13 @@ from engines.lab.host import Host
 from engines.lab.knobs import Number
 from engines.lab.scenario import Fault, HostSpec
 from engines.patterns.contract import Beat, Lesson
-from engines.patterns.pub_sub.clients import QOS_KNOB, own_up, qos, stay_connected, until_turned
+from engines.patterns.pub_sub.clients import QOS_KNOB, Outbox, own_up, stay_connected, until_turned
 from engines.patterns.pub_sub.troubles import KILL_BROKER, KILL_PUBLISHER
 from engines.patterns.troubles import DROP_PACKET
 from engines.patterns.workload import EVENT_KNOBS, Event, let_events_happen
 from engines.wire.mqtt import MqttDissector
 from engines.wire.mqtt_broker import MqttBroker
-from engines.wire.mqtt_client import ClientSession, MqttClient
+from engines.wire.mqtt_client import MqttClient
 from engines.wire.mqtt_packets import PORT
 
 TOPIC = "news"
@@ -27,15 +27,10 @@ MOST = 20
 
 async def publisher(host: Host) -> None:
     """Publishes every event once. How many listen, it neither knows nor has to pay for."""
-    session = ClientSession()
-
-    async def tell(event: Event) -> None:
-        if not session.publish(TOPIC, event.to_json().encode(), qos=qos(host)):
-            host.event_lost(event.number, "no connection to the broker")
-
+    outbox = Outbox(host, TOPIC)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(let_events_happen, host, tell)
-        await stay_connected(host, MqttClient.wait_lost, session=session)
+        nursery.start_soon(let_events_happen, host, outbox.tell)
+        await stay_connected(host, MqttClient.wait_lost, session=outbox.session)
 
 
 # --- the broker ---------------------------------------------------------------------------------------------------------
