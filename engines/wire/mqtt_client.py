@@ -41,6 +41,7 @@ from engines.wire.mqtt_grammar import words
 from engines.wire.mqtt_outbox import Outbox
 from engines.wire.mqtt_packets import (
     HANDSHAKE_S,
+    PLAIN,
     PORT,
     RECEIVE_MAXIMUM,
     Message,
@@ -48,6 +49,7 @@ from engines.wire.mqtt_packets import (
     MqttDisconnected,
     MqttMalformed,
     MqttStream,
+    Properties,
 )
 
 KEEP_ALIVE_S = 60
@@ -84,11 +86,13 @@ class ClientSession:
         """How many messages are not known to have arrived."""
         return len(self.sender.waiting) + len(self.sender.in_flight)
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> bool:
+    def publish(
+        self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False, properties: Properties = PLAIN
+    ) -> bool:
         """Publish a message as soon as may be. With QoS 0 that is now or, without a connection, never: then False."""
         if not qos and self._outbox is None:
             return False
-        self.sender.waiting.append(Message(topic, payload, qos, retain))
+        self.sender.waiting.append(Message(topic, payload, qos, retain, properties))
         if self._outbox is not None:
             self._outbox.look()
         return True

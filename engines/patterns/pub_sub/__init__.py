@@ -1,7 +1,15 @@
 """Publish/subscribe: who has something to say says it to a topic, and need not know who listens. A module for each lesson."""
 
 from engines.patterns.contract import Pattern
-from engines.patterns.pub_sub import away_and_back, delivery, fan_out, late_joiner, slow_subscriber
+from engines.patterns.pub_sub import (
+    away_and_back,
+    delivery,
+    fan_out,
+    late_joiner,
+    long_job,
+    notifications,
+    slow_subscriber,
+)
 
 PATTERN = Pattern(
     name="pub-sub",
@@ -10,10 +18,12 @@ PATTERN = Pattern(
     key="7",
     summary="Publishers speak to a topic, subscribers listen to it, and neither knows the other. A broker stands in between.",
     lessons=(
+        notifications.LESSON,
         fan_out.LESSON,
         away_and_back.LESSON,
         late_joiner.LESSON,
         delivery.LESSON,
         slow_subscriber.LESSON,
+        long_job.LESSON,
     ),
 )

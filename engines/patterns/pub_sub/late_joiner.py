@@ -127,7 +127,7 @@ LESSON = Lesson(
     ),
     try_next=(
         "Do not retain messages: the late joiner looks at an empty display, up to 5 s, or leaves before it has seen anything.",
-        "Do not retain, and let the thermometer speak every 0.5 s: the late joiner is soon up to date, for seven times the bytes.",
+        "Do not retain, and let the thermometer speak every 0.5 s: soon up to date, for seven times the bytes.",
         "Kill the thermometer: the broker goes on telling everybody its last word, as if it were true.",
         "Turn the will on, then kill the thermometer: the broker says to all, and to all who come later, that it is gone.",
         "Kill the broker and restart it: what was retained was in memory, and is said again within 5 s.",
