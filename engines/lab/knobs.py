@@ -58,6 +58,7 @@ class Number:
             moved = self.minimum
         else:
             moved = float(f"{number * self.ratio**steps:.2g}") if number < float("inf") else self._below_infinity()
+            moved = round(moved) if self.integer else moved
         return float(min(self.maximum, max(self.minimum, round(moved, 9))))
 
     def _below_infinity(self) -> float:

@@ -6,6 +6,7 @@ Correlation Data what it is the answer to.
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import trio
@@ -141,7 +142,7 @@ LESSON = Lesson(
         Number("patience", "patience", "s", 15.0, 0.5, 600.0, 5.0, "after this the client gives a job up for lost"),
         PERSISTENCE_KNOB,
     ),
-    faults=(KILL_SERVER, KILL_CLIENT, UNPLUG_CLIENT, KILL_BROKER),
+    faults=(KILL_SERVER, KILL_CLIENT, UNPLUG_CLIENT, replace(KILL_BROKER, key="b")),
     metrics=("measured:videos done", "event-delay", "event-delay-max", "bytes", "bytes-per-event-byte", "measured:jobs lost",
              "requests", "open"),
     beats=(

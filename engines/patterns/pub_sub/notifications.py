@@ -1,5 +1,6 @@
 """Notifications over a broker: the server tells a topic, the client has subscribed to it. Neither needs to know the other."""
 
+from dataclasses import replace
 from functools import partial
 
 import trio
@@ -77,7 +78,7 @@ LESSON = Lesson(
         Choice("session", "session", "persistent", ("persistent", "clean"),
                "persistent: the broker keeps for the client what comes while it is away; clean: it does not"),
     ),
-    faults=(UNPLUG_CLIENT, KILL_CLIENT, KILL_SERVER, KILL_BROKER, CUT_COPIES, DROP_PACKET),
+    faults=(UNPLUG_CLIENT, KILL_CLIENT, KILL_SERVER, replace(KILL_BROKER, key="b"), CUT_COPIES, DROP_PACKET),
     metrics=("events", "events-handled", "event-delay", "event-delay-max", "requests", "bytes-per-event-byte", "bytes",
              "events-waiting", "events-lost", "events-duplicated"),
     beats=(
