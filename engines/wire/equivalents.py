@@ -1,7 +1,7 @@
 """The command that would send the same message: what a person can paste into a shell beside the app.
 
 It refuses to approximate: the command sends the same request line, fields and body (in what order the fields come is
-curl's choice), or there is no command. What curl sends of its own accord is in its manual.
+curl's choice), or the same MQTT packet, or there is no command. What curl sends of its own accord is in its manual.
 """
 
 import re
@@ -15,6 +15,9 @@ from engines.wire.envelopes import GraphQlDissector, JsonRpcDissector, SoapDisse
 from engines.wire.http1 import Http1Dissector
 from engines.wire.http1_grammar import REQUEST_LINE, fields_in
 from engines.wire.http1_parts import message_parts
+from engines.wire.mqtt import MqttDissector
+from engines.wire.mqtt_equivalents import mosquitto_arguments
+from engines.wire.mqtt_packets import PORT as MQTT_PORT
 from engines.wire.sse_dissector import SseDissector
 
 BODY_FILE = "body.bin"
@@ -149,10 +152,19 @@ def _url(request: _Request, authority: str) -> list[str]:
     return ["--request-target", request.target, f"http://{authority}"]
 
 
+def _mosquitto(data: bytes, host: str, port: int) -> str | None:
+    arguments = mosquitto_arguments(data, BODY_FILE, MAX_INLINE_BYTES)
+    if arguments is None:
+        return None
+    address = ["-V", "5", "-h", host, *(["-p", str(port)] if port != MQTT_PORT else [])]
+    return shlex.join([arguments[0], *address, *arguments[1:]])
+
+
 _COMMANDS: dict[str, Callable[[bytes, str, int], str | None]] = {
     Http1Dissector.name: _curl,
     SseDissector.name: _curl,
     JsonRpcDissector.name: _curl,
     GraphQlDissector.name: _curl,
     SoapDissector.name: _curl,
+    MqttDissector.name: _mosquitto,
 }
