@@ -8,6 +8,7 @@ from engines.patterns.pub_sub import (
     late_joiner,
     long_job,
     notifications,
+    shared_subscription,
     slow_subscriber,
 )
 
@@ -24,6 +25,7 @@ PATTERN = Pattern(
         late_joiner.LESSON,
         delivery.LESSON,
         slow_subscriber.LESSON,
+        shared_subscription.LESSON,
         long_job.LESSON,
     ),
 )
