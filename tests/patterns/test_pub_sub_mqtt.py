@@ -17,6 +17,7 @@ from engines.patterns.pub_sub import (
     late_joiner,
     long_job,
     notifications,
+    shared_subscription,
     slow_subscriber,
 )
 from engines.patterns.push import notifications as push
@@ -93,7 +94,7 @@ def test_copies_leave_one_behind_the_other_and_beyond_the_cable_s_rate_every_mes
         begins_s = max(at_s + latency_s, free_s)
         free_s = begins_s + subscribers * copy_s
         arrived.append([begins_s + (n + 1) * copy_s + latency_s for n in range(subscribers)])
-    hosts = [f"sub-{n + 1}" for n in range(subscribers)]
+    hosts = [f"sub{n + 1}" for n in range(subscribers)]
     heard = [handled(trace, host) for host in hosts]
     checked = 0
     for event, expected in zip(born(trace), arrived, strict=True):
@@ -117,7 +118,7 @@ def test_the_publisher_pays_for_one_copy_whoever_listens() -> None:
 def test_subscribers_come_and_go_with_the_knob() -> None:
     trace = play(fan_out.LESSON, "10 set subscribers 2", "20 set subscribers 8", subscribers=4)
     births = born(trace)
-    for host, stretches in {"sub-1": [(2, 29)], "sub-4": [(2, 9.5), (21, 29)], "sub-8": [(21, 29)]}.items():
+    for host, stretches in {"sub1": [(2, 29)], "sub4": [(2, 9.5), (21, 29)], "sub8": [(21, 29)]}.items():
         inside = [n for n, at_s in births.items() if any(start < at_s < end for start, end in stretches)]
         outside = [n for n, at_s in births.items() if not any(start - 2 < at_s < end + 1 for start, end in stretches)]
         assert set(inside) <= set(handled(trace, host))
@@ -302,3 +303,27 @@ def test_a_lesson_that_carries_a_workload_has_the_events_of_that_workload(seed: 
     ours = born(play(notifications.LESSON, seed=seed, latency=0.1))
     theirs = born(play(push.LESSON, seed=seed, latency=0.1))
     assert ours == theirs
+
+
+# --- shared subscription ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4])
+def test_workers_take_turns_and_each_order_is_done_once(workers: int) -> None:
+    trace = play(shared_subscription.LESSON, workers=workers, work_time=0.2, event_rate=4.0)
+    shares = [handled(trace, f"worker{n + 1}") for n in range(4)]
+    settled = [event for event, at_s in born(trace).items() if 2 < at_s < 28]
+    assert all(sum(event in share for share in shares) == 1 for event in settled)
+    for n, share in enumerate(shares):
+        turns = sorted(set(share) & set(settled))
+        assert turns == settled[settled.index(turns[0]) :: workers] if n < workers else not turns
+    assert measured(trace, "done twice") == 0
+
+
+@pytest.mark.parametrize("qos", ["1", "2"])
+def test_what_a_dead_worker_held_is_done_by_another_unless_it_was_sent_exactly_once(qos: str) -> None:
+    trace = play(shared_subscription.LESSON, "10 kill worker1", slow_one=4.0, work_time=0.3, qos=qos)
+    done = {**handled(trace, "worker1"), **handled(trace, "worker2")}
+    missing = [event for event, at_s in born(trace).items() if 2 < at_s < 25 and event not in done]
+    assert bool(missing) == (qos == "2")
+    assert set(missing) <= set(lost(trace))

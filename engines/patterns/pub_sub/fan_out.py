@@ -83,7 +83,7 @@ LESSON = Lesson(
     purpose="A thing is said once and heard by many: the broker's cable carries a copy for each. See where that ends.",
     hosts=(
         HostSpec("publisher", publisher), HostSpec("broker", broker, uplink="broker-uplink"),
-        *(HostSpec(f"sub-{n}", partial(subscriber, number=n)) for n in range(1, MOST + 1)),
+        *(HostSpec(f"sub{n}", partial(subscriber, number=n)) for n in range(1, MOST + 1)),
     ),
     protocols={PORT: MqttDissector},
     network={"latency": 0.1},
@@ -93,9 +93,9 @@ LESSON = Lesson(
         replace(ARRIVALS, default="fixed"), replace(RATE, default=2.0), BURST, replace(SIZE, default=1000),
     ),
     faults=(
-        Fault("kill-sub", "kill sub-1", "c", "kill sub-1", "one of many dies: nobody else notices", off="restart sub-1"),
-        Fault("unplug-sub", "unplug sub-1", "u", "unplug sub-1", "one of many hears nothing, and the broker does not know",
-              off="plug sub-1"),
+        Fault("kill-sub", "kill sub1", "c", "kill sub1", "one of many dies: nobody else notices", off="restart sub1"),
+        Fault("unplug-sub", "unplug sub1", "u", "unplug sub1", "one of many hears nothing, and the broker does not know",
+              off="plug sub1"),
         KILL_PUBLISHER, KILL_BROKER, DROP_PACKET,
     ),
     metrics=("event-delay", "event-delay-max", "events", "events-handled", "throughput-now", "bytes-per-event-byte",
@@ -118,7 +118,7 @@ LESSON = Lesson(
         "Set the uplink to 1 MB/s with 20 subscribers: the twentieth copy leaves 20 ms after the first.",
         "Let the messages come in bursts of 10: at the same load, copies queue behind those of nine other messages.",
         "Set QoS to 2: a second packet to each subscriber for each message, 46 bytes more on the cable.",
-        "Kill sub-1: the others hear no less, and a little earlier.",
+        "Kill sub1: the others hear no less, and a little earlier.",
         "Kill the publisher: the subscribers are not told. Silence is all they hear; they know only the broker.",
     ),
 )  # fmt: skip
