@@ -135,14 +135,15 @@ def role_of(header: FixedHeader, values: dict[str, list[Value]]) -> Role:
 
 
 def label_of(header: FixedHeader, values: dict[str, list[Value]]) -> str:
-    """A packet in a few words: "PUBLISH news/1 QoS 2 id 7 DUP"."""
+    """A packet in a few words: "PUBLISH QoS 2 id 7 DUP news/1". What is cut off first where there is little room comes last."""
     kind = header.kind
     name = grammar.NAMES[kind]
     number = str(values.get("packet id", [""])[0])
     codes = [int(code) for code in values.get("reason code", [])]
     if kind == grammar.PUBLISH:
-        said = [str(values["topic"][0]), *(["QoS", str(header.qos), "id", number] if header.qos else [])]
+        said = ["QoS", str(header.qos), "id", number] if header.qos else []
         said += [word for bit, word in ((8, "DUP"), (1, "RETAIN")) if header.flags & bit]
+        said.append(str(values["topic"][0]))
     elif kind == grammar.CONNECT:
         said = [str(values["client id"][0])]
         said += ["clean start"] if int(values["connect flags"][0]) & 2 else []

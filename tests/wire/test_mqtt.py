@@ -48,8 +48,8 @@ def published(
         topic, payload, qos=QoS(qos), packet_id=number if qos else None, duplicate=duplicate and qos > 0, retain=retain,
         message_expiry_interval=lifetime, user_properties=users, subscription_ids=subscriptions, content_type="text/plain",
     )  # fmt: skip
-    label = f"PUBLISH {topic}" + (f" QoS {qos} id {number}" if qos else "")
-    label += " DUP" * packet.duplicate + " RETAIN" * retain
+    label = "PUBLISH" + (f" QoS {qos} id {number}" if qos else "") + " DUP" * packet.duplicate + " RETAIN" * retain
+    label += f" {topic}"
     return Said(Role.PUSH, label, packet)
 
 

@@ -90,8 +90,8 @@ def test_every_packet_lost_in_turn(qos: int, kind: str, by_sender: bool, times: 
     run = Delivery(qos, 1, f"1 lose next {kind} from {sender if by_sender else receiver}", until_s=10.0)
     assert run.handled == [1] * times
     said = [label for label in run.labels(sender, receiver) if label.startswith("PUB")]
-    again = {"PUBLISH": "PUBLISH t QoS {0} id 1 DUP", "PUBACK": "PUBLISH t QoS {0} id 1 DUP",
-             "PUBREC": "PUBLISH t QoS {0} id 1 DUP", "PUBREL": "PUBREL 1", "PUBCOMP": "PUBREL 1"}  # fmt: skip
+    again = {"PUBLISH": "PUBLISH QoS {0} id 1 DUP t", "PUBACK": "PUBLISH QoS {0} id 1 DUP t",
+             "PUBREC": "PUBLISH QoS {0} id 1 DUP t", "PUBREL": "PUBREL 1", "PUBCOMP": "PUBREL 1"}  # fmt: skip
     if qos:
         assert said.count(again[kind].format(qos)) == 1 + (again[kind] == "PUBREL 1")
     # The broker's copy is a message of its own: a repetition on the way in is none on the way out (3.3.1.1).

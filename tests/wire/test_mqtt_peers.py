@@ -616,4 +616,4 @@ def test_a_session_can_be_published_to_while_there_is_no_connection() -> None:
         assert settled == [b"kept"]
         assert not session.connected
 
-    assert [label for label in World(client=talk).labels("client") if "PUBLISH" in label] == ["PUBLISH t QoS 1 id 1"]
+    assert [label for label in World(client=talk).labels("client") if "PUBLISH" in label] == ["PUBLISH QoS 1 id 1 t"]

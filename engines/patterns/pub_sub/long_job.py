@@ -152,9 +152,9 @@ LESSON = Lesson(
         Beat(EventHandled, "The client knows that its video is done, two transits after it was."),
         Beat(EventBorn, "The video is done, and the worker publishes the result where the video said."),
         Beat(MessageStarted, "{label}: a video for whoever converts videos. The client does not know who that is.",
-             {"label": "PUBLISH videos", "sender": "client"}),
-        Beat(MessageStarted, "{label}: the broker hands the video to the worker.", {"label": "PUBLISH videos"}),
-        Beat(MessageStarted, "{label}: the result, on the topic that the client had named.", {"label": "PUBLISH results"}),
+             {"label": "PUBLISH .*videos", "sender": "client"}),
+        Beat(MessageStarted, "{label}: the broker hands the video to the worker.", {"label": "PUBLISH .*videos"}),
+        Beat(MessageStarted, "{label}: the result, on the topic that the client had named.", {"label": "PUBLISH .*results"}),
         Beat(Noted, "{host}: {text}."),
     ),
     try_next=(
