@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from engines.lab.dissection import Ended, Part, Side, Started
 from engines.lab.facts import Role
 from engines.wire.http1_grammar import readable
+from engines.wire.kafka_apis import API_BY_KEY, Api
 from engines.wire.kafka_labels import describe, error_in
-from engines.wire.kafka_messages import API_BY_KEY, Api, RequestHeader, ResponseHeader
 from engines.wire.kafka_parts import message_parts
+from engines.wire.kafka_protocol import RequestHeader, ResponseHeader
 from engines.wire.kafka_types import MalformedError, decode, decode_prefix
 
 Event = Started | Ended
@@ -111,7 +112,9 @@ class _Direction:
                 events.append(Started(Role.ERROR, f"not Kafka: {error}", at, at, None))
                 break
             body = self._offset + start + header
-            events.append(Started(role, readable(label.encode()), self._offset + position, body, self._offset + end - body))
+            events.append(
+                Started(role, readable(label.encode()), self._offset + position, body, self._offset + end - body)
+            )
             events.append(Ended(self._offset + end, "size"))
             position = end
         if self._lost:

@@ -16,10 +16,12 @@ from engines.lab.facts import WaitKind
 from engines.lab.host import Host
 from engines.lab.recorder import because_of, present_cause
 from engines.lab.tcp import Endpoint
+from engines.wire import kafka_group_messages as g
 from engines.wire import kafka_messages as m
+from engines.wire.kafka_apis import API_BY_KEY, APIS
 from engines.wire.kafka_groups import INITIAL_DELAY_S, Group
 from engines.wire.kafka_log import Expired, Topics
-from engines.wire.kafka_messages import API_BY_KEY, APIS, PORT, Code
+from engines.wire.kafka_protocol import EARLIEST, LATEST, PORT, Code
 from engines.wire.kafka_records import Batch, decode_batches, encode_batch
 from engines.wire.kafka_stream import KafkaConnectionLost, KafkaStream
 from engines.wire.kafka_types import MalformedError, decode
@@ -156,8 +158,8 @@ class KafkaBroker:
         log = self.topics.find(topic, wanted.partition)
         if log is None:
             return m.ListedPartition(wanted.partition, Code.UNKNOWN_TOPIC_OR_PARTITION, -1, -1)
-        if wanted.timestamp_ms in (m.EARLIEST, m.LATEST):
-            offset = log.start if wanted.timestamp_ms == m.EARLIEST else log.end
+        if wanted.timestamp_ms in (EARLIEST, LATEST):
+            offset = log.start if wanted.timestamp_ms == EARLIEST else log.end
             return m.ListedPartition(wanted.partition, Code.NONE, -1, offset)
         record = log.offset_at(wanted.timestamp_ms)
         if record is None:
@@ -181,8 +183,8 @@ class KafkaBroker:
     async def _api_versions(self, client: str, request: m.ApiVersionsRequest) -> m.ApiVersionsResponse:
         return m.ApiVersionsResponse(Code.NONE, tuple(m.SupportedApi(x.key, x.version, x.version) for x in APIS))
 
-    async def _find_coordinator(self, client: str, request: m.FindCoordinatorRequest) -> m.FindCoordinatorResponse:
-        return m.FindCoordinatorResponse(Code.NONE, 0, self.host.name, PORT)
+    async def _find_coordinator(self, client: str, request: g.FindCoordinatorRequest) -> g.FindCoordinatorResponse:
+        return g.FindCoordinatorResponse(Code.NONE, 0, self.host.name, PORT)
 
     async def _init_producer_id(self, client: str, request: m.InitProducerIdRequest) -> m.InitProducerIdResponse:
         number = self.host.disk["producers"] = self.host.disk.get("producers", 0) + 1
@@ -197,25 +199,25 @@ class KafkaBroker:
             )
         return self._groups[name]
 
-    async def _join_group(self, client: str, request: m.JoinGroupRequest) -> m.JoinGroupResponse:
+    async def _join_group(self, client: str, request: g.JoinGroupRequest) -> g.JoinGroupResponse:
         return await self._group(request.group).join(client, request)
 
-    async def _sync_group(self, client: str, request: m.SyncGroupRequest) -> m.SyncGroupResponse:
+    async def _sync_group(self, client: str, request: g.SyncGroupRequest) -> g.SyncGroupResponse:
         return await self._group(request.group).sync(request)
 
-    async def _heartbeat(self, client: str, request: m.HeartbeatRequest) -> m.HeartbeatResponse:
-        return m.HeartbeatResponse(self._group(request.group).heartbeat(request))
+    async def _heartbeat(self, client: str, request: g.HeartbeatRequest) -> g.HeartbeatResponse:
+        return g.HeartbeatResponse(self._group(request.group).heartbeat(request))
 
-    async def _leave_group(self, client: str, request: m.LeaveGroupRequest) -> m.LeaveGroupResponse:
-        return m.LeaveGroupResponse(self._group(request.group).leave(request.member))
+    async def _leave_group(self, client: str, request: g.LeaveGroupRequest) -> g.LeaveGroupResponse:
+        return g.LeaveGroupResponse(self._group(request.group).leave(request.member))
 
-    async def _offset_commit(self, client: str, request: m.OffsetCommitRequest) -> m.OffsetCommitResponse:
+    async def _offset_commit(self, client: str, request: g.OffsetCommitRequest) -> g.OffsetCommitResponse:
         code = self._group(request.group).may_commit(request.member, request.generation)
         topics = tuple(
-            m.CommittedTopic(
+            g.CommittedTopic(
                 topic.topic,
                 tuple(
-                    m.CommittedPartition(each.partition, code or self._commit(request.group, topic.topic, each))
+                    g.CommittedPartition(each.partition, code or self._commit(request.group, topic.topic, each))
                     for each in topic.partitions
                 ),
             )
@@ -225,22 +227,22 @@ class KafkaBroker:
             self.host.measure("commits refused")
             self.host.note(f"refuses a commit of {client}: {code.name}")
         self._show_lags()
-        return m.OffsetCommitResponse(topics)
+        return g.OffsetCommitResponse(topics)
 
-    def _commit(self, group: str, topic: str, committed: m.CommitPartition) -> Code:
+    def _commit(self, group: str, topic: str, committed: g.CommitPartition) -> Code:
         if self.topics.find(topic, committed.partition) is None:
             return Code.UNKNOWN_TOPIC_OR_PARTITION
         self.topics.commit(group, topic, committed.partition, committed.offset)
         return Code.NONE
 
-    async def _offset_fetch(self, client: str, request: m.OffsetFetchRequest) -> m.OffsetFetchResponse:
-        def committed(topic: str, partition: int) -> m.OffsetFetchedPartition:
+    async def _offset_fetch(self, client: str, request: g.OffsetFetchRequest) -> g.OffsetFetchResponse:
+        def committed(topic: str, partition: int) -> g.OffsetFetchedPartition:
             offset = self.topics.committed(request.group, topic, partition)
-            return m.OffsetFetchedPartition(partition, -1 if offset is None else offset, "", Code.NONE)
+            return g.OffsetFetchedPartition(partition, -1 if offset is None else offset, "", Code.NONE)
 
-        return m.OffsetFetchResponse(
+        return g.OffsetFetchResponse(
             tuple(
-                m.OffsetFetchedTopic(topic.topic, tuple(committed(topic.topic, each) for each in topic.partitions))
+                g.OffsetFetchedTopic(topic.topic, tuple(committed(topic.topic, each) for each in topic.partitions))
                 for topic in request.topics
             )
         )
@@ -289,7 +291,7 @@ class KafkaBroker:
 def _numbers_in(assignment: bytes) -> str:
     """The partitions of an assignment, for people."""
     try:
-        topics = decode(m.Assignment, assignment).topics
+        topics = decode(g.Assignment, assignment).topics
     except MalformedError:
         return "–"
     return " ".join(str(number) for topic in topics for number in topic.partitions) or "–"
@@ -300,13 +302,13 @@ _ANSWERS: dict[type[object], Callable[[KafkaBroker, str, Any], Awaitable[object]
     m.FetchRequest: KafkaBroker._fetch,
     m.ListOffsetsRequest: KafkaBroker._list_offsets,
     m.MetadataRequest: KafkaBroker._metadata,
-    m.OffsetCommitRequest: KafkaBroker._offset_commit,
-    m.OffsetFetchRequest: KafkaBroker._offset_fetch,
-    m.FindCoordinatorRequest: KafkaBroker._find_coordinator,
-    m.JoinGroupRequest: KafkaBroker._join_group,
-    m.HeartbeatRequest: KafkaBroker._heartbeat,
-    m.LeaveGroupRequest: KafkaBroker._leave_group,
-    m.SyncGroupRequest: KafkaBroker._sync_group,
+    g.OffsetCommitRequest: KafkaBroker._offset_commit,
+    g.OffsetFetchRequest: KafkaBroker._offset_fetch,
+    g.FindCoordinatorRequest: KafkaBroker._find_coordinator,
+    g.JoinGroupRequest: KafkaBroker._join_group,
+    g.HeartbeatRequest: KafkaBroker._heartbeat,
+    g.LeaveGroupRequest: KafkaBroker._leave_group,
+    g.SyncGroupRequest: KafkaBroker._sync_group,
     m.ApiVersionsRequest: KafkaBroker._api_versions,
     m.InitProducerIdRequest: KafkaBroker._init_producer_id,
 }

@@ -15,8 +15,7 @@ from enum import Enum
 
 import trio
 
-from engines.wire.kafka_messages import (
-    Code,
+from engines.wire.kafka_group_messages import (
     GroupProtocol,
     HeartbeatRequest,
     JoinedMember,
@@ -25,6 +24,7 @@ from engines.wire.kafka_messages import (
     SyncGroupRequest,
     SyncGroupResponse,
 )
+from engines.wire.kafka_protocol import Code
 
 INITIAL_DELAY_S = 3.0
 """How long the first member of a new group waits for others: Kafka's group.initial.rebalance.delay.ms."""
@@ -114,12 +114,16 @@ class Group:
             self.members[member.name] = member
             self.on_change(f"{member.name} joins {self.name}")
         elif self.state is State.STABLE and request.protocols == member.protocols and member.name != self.leader:
-            return self._joined(member)  # nothing has changed; only a leader that asks again wants everything divided anew
+            return self._joined(
+                member
+            )  # nothing has changed; only a leader that asks again wants everything divided anew
         member.session_timeout_s = request.session_timeout_ms / 1000
         member.rebalance_timeout_s = request.rebalance_timeout_ms / 1000
         member.protocols = request.protocols
         if member.joining is not None:
-            member.joining.give(_refused(Code.UNKNOWN_MEMBER_ID, member.name))  # it asks again: nobody waits there any more
+            member.joining.give(
+                _refused(Code.UNKNOWN_MEMBER_ID, member.name)
+            )  # it asks again: nobody waits there any more
         answer = member.joining = _Answer()
         self._rebalance()
         response = await answer.wait()
@@ -153,7 +157,7 @@ class Group:
         return response
 
     def heartbeat(self, request: HeartbeatRequest) -> Code:
-        """ “I am still here.” The answer may be that all must join again."""
+        """“I am still here.” The answer may be that all must join again."""
         member = self.members.get(request.member)
         code = self._check(member, request.generation)
         if member is not None and code is Code.NONE:

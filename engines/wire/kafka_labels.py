@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from engines.wire import kafka_group_messages as g
 from engines.wire import kafka_messages as m
-from engines.wire.kafka_messages import Api, Code
+from engines.wire.kafka_apis import Api
+from engines.wire.kafka_protocol import EARLIEST, LATEST, Code
 from engines.wire.kafka_records import decode_batches
 from engines.wire.kafka_types import MalformedError, decode
 
@@ -34,7 +36,7 @@ def error_name(code: int) -> str:
 
 
 def count(number: int, what: str) -> str:
-    """ "1 record", "2 records". """
+    """ "1 record", "2 records"."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
@@ -81,10 +83,12 @@ def _fetched(response: m.FetchResponse) -> str:
 
 
 def _list_offsets(request: m.ListOffsetsRequest) -> str:
-    words = {m.EARLIEST: "earliest", m.LATEST: "latest"}
+    words = {EARLIEST: "earliest", LATEST: "latest"}
     return ", ".join(
         f"{_numbers(topic.topic, (each.partition for each in topic.partitions))} "
-        + " ".join(dict.fromkeys(words.get(each.timestamp_ms, f"at {each.timestamp_ms} ms") for each in topic.partitions))
+        + " ".join(
+            dict.fromkeys(words.get(each.timestamp_ms, f"at {each.timestamp_ms} ms") for each in topic.partitions)
+        )
         for topic in request.topics
     )
 
@@ -93,13 +97,13 @@ def _topics(response: m.MetadataResponse) -> str:
     return ", ".join(f"{topic.topic}, {count(len(topic.partitions), 'partition')}" for topic in response.topics)
 
 
-def _joined(response: m.JoinGroupResponse) -> str:
+def _joined(response: g.JoinGroupResponse) -> str:
     return f"generation {response.generation}" + (", leader" if response.leader == response.member else "")
 
 
-def _assigned(response: m.SyncGroupResponse) -> str:
+def _assigned(response: g.SyncGroupResponse) -> str:
     try:
-        assignment = decode(m.Assignment, response.assignment)
+        assignment = decode(g.Assignment, response.assignment)
     except MalformedError:
         return "an assignment" if response.assignment else "no partitions"
     owned = [_numbers(topic.topic, topic.partitions) for topic in assignment.topics if topic.partitions]
@@ -111,12 +115,12 @@ _REQUESTS: dict[type[object], Callable[[Any], str]] = {
     m.FetchRequest: lambda request: _places(request.topics, "fetch_offset", " from {}"),
     m.ListOffsetsRequest: _list_offsets,
     m.MetadataRequest: lambda request: ", ".join(request.topics or ()),
-    m.OffsetCommitRequest: lambda request: _places(request.topics, "offset", ": {}"),
-    m.OffsetFetchRequest: lambda request: ", ".join(_numbers(each.topic, each.partitions) for each in request.topics),
-    m.FindCoordinatorRequest: lambda request: request.group,
-    m.JoinGroupRequest: lambda request: request.group + (f" as {request.member}" if request.member else ""),
-    m.SyncGroupRequest: lambda request: f"generation {request.generation}" + ", leader" * bool(request.assignments),
-    m.LeaveGroupRequest: lambda request: request.member,
+    g.OffsetCommitRequest: lambda request: _places(request.topics, "offset", ": {}"),
+    g.OffsetFetchRequest: lambda request: ", ".join(_numbers(each.topic, each.partitions) for each in request.topics),
+    g.FindCoordinatorRequest: lambda request: request.group,
+    g.JoinGroupRequest: lambda request: request.group + (f" as {request.member}" if request.member else ""),
+    g.SyncGroupRequest: lambda request: f"generation {request.generation}" + ", leader" * bool(request.assignments),
+    g.LeaveGroupRequest: lambda request: request.member,
 }
 
 _RESPONSES: dict[type[object], Callable[[Any], str]] = {
@@ -124,7 +128,7 @@ _RESPONSES: dict[type[object], Callable[[Any], str]] = {
     m.FetchResponse: _fetched,
     m.ListOffsetsResponse: lambda response: _places(response.topics, "offset"),
     m.MetadataResponse: _topics,
-    m.OffsetFetchResponse: lambda response: _places(response.topics, "offset"),
-    m.JoinGroupResponse: _joined,
-    m.SyncGroupResponse: _assigned,
+    g.OffsetFetchResponse: lambda response: _places(response.topics, "offset"),
+    g.JoinGroupResponse: _joined,
+    g.SyncGroupResponse: _assigned,
 }

@@ -16,7 +16,9 @@ class PartitionLog:
 
     start: int = 0
     records: list[Record] = field(default_factory=list)
-    _newest: dict[int, tuple[int, int]] = field(default_factory=dict)  # producer -> its last sequence, and that one's offset
+    _newest: dict[int, tuple[int, int]] = field(
+        default_factory=dict
+    )  # producer -> its last sequence, and that one's offset
 
     @property
     def end(self) -> int:

@@ -4,18 +4,14 @@ Pure, and never at a loss: what is half there is "incomplete", what cannot be re
 layout that it fits exactly, since only its request could tell for certain; layouts that fit the same bytes say the same.
 """
 
+from contextlib import suppress
+
 from engines.lab.dissection import Part, Side
 from engines.wire.http1_grammar import readable
+from engines.wire.kafka_apis import API_BY_KEY, APIS, Api
+from engines.wire.kafka_group_messages import Assignment, Subscription
 from engines.wire.kafka_labels import error_name
-from engines.wire.kafka_messages import (
-    API_BY_KEY,
-    APIS,
-    Api,
-    Assignment,
-    RequestHeader,
-    ResponseHeader,
-    Subscription,
-)
+from engines.wire.kafka_protocol import RequestHeader, ResponseHeader
 from engines.wire.kafka_records import BATCH, BATCH_FIELDS, NOBODY, RecordPlace, decode_batches, places, sized_at
 from engines.wire.kafka_types import MalformedError, decode, decode_prefix
 
@@ -97,10 +93,8 @@ class _Collector:
 
     def _message(self, kind: type[object], start: int, end: int) -> list[Part]:
         parts: list[Part] = []
-        try:
+        with suppress(MalformedError):  # the caller names the rest
             decode(kind, self._stream, start, end, _Collector(self._stream, parts))
-        except MalformedError:
-            pass  # the caller names the rest
         return parts
 
 
@@ -141,7 +135,9 @@ def _batches(stream: bytes, start: int, end: int) -> list[Part]:
 def _record(stream: bytes, place: RecordPlace) -> list[Part]:
     key, value = sized_at(stream, place.key, place.end), sized_at(stream, place.value, place.end)
     return [
-        Part(place.start, place.key, "record", "length, attributes, and what time and offset are more than the batch's"),
+        Part(
+            place.start, place.key, "record", "length, attributes, and what time and offset are more than the batch's"
+        ),
         Part(place.key, place.value, "key", "none" if key is None else readable(key)),
         Part(place.value, place.headers, "value", "none" if value is None else f"{len(value):,} bytes"),
         Part(place.headers, place.end, "headers", "none" if place.end - place.headers == 1 else ""),

@@ -139,7 +139,13 @@ def varint(number: int) -> bytes:
 
 
 def _record(record: Record, offset_delta: int, first_ms: int) -> bytes:
-    parts = [b"\0", varint(record.timestamp_ms - first_ms), varint(offset_delta), _sized(record.key), _sized(record.value)]
+    parts = [
+        b"\0",
+        varint(record.timestamp_ms - first_ms),
+        varint(offset_delta),
+        _sized(record.key),
+        _sized(record.value),
+    ]
     parts.append(varint(len(record.headers)))
     for name, value in record.headers:
         parts += _sized(name.encode()), _sized(value)

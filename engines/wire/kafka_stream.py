@@ -6,7 +6,8 @@ import trio
 
 from engines.lab.tcp import Endpoint
 from engines.wire.kafka import LIMIT, SIZE_BYTES
-from engines.wire.kafka_messages import API_OF, Request, RequestHeader, ResponseHeader
+from engines.wire.kafka_apis import API_OF
+from engines.wire.kafka_protocol import Request, RequestHeader, ResponseHeader
 from engines.wire.kafka_types import decode_prefix, encode
 
 H = TypeVar("H", RequestHeader, ResponseHeader)

@@ -8,7 +8,6 @@ tags. One reading of a layout serves the peers, which want values, and the disse
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
 from typing import Annotated, Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 M = TypeVar("M")
@@ -136,19 +135,21 @@ def decode(kind: type[M], data: bytes, start: int = 0, end: int | None = None, f
     return message
 
 
-def decode_prefix(
-    kind: type[M], data: bytes, start: int, end: int, found: Found = lambda *_: None
-) -> tuple[M, int]:
+def decode_prefix(kind: type[M], data: bytes, start: int, end: int, found: Found = lambda *_: None) -> tuple[M, int]:
     """The message of class `kind` that begins at `start`, and where it ends. Raises MalformedError."""
     message, after = _layout_of(kind).read("", data, start, end, found)
     assert isinstance(message, kind)
     return message, after
 
 
-@cache
+_LAYOUTS: dict[type[Any], _Struct] = {}
+
+
 def _layout_of(kind: type[Any]) -> _Struct:
-    hints = get_type_hints(kind, include_extras=True)
-    return _Struct(kind, tuple((field.name, _wire_of(hints[field.name])) for field in fields(kind)))
+    if kind not in _LAYOUTS:
+        hints = get_type_hints(kind, include_extras=True)
+        _LAYOUTS[kind] = _Struct(kind, tuple((field.name, _wire_of(hints[field.name])) for field in fields(kind)))
+    return _LAYOUTS[kind]
 
 
 def _wire_of(hint: Any) -> Wire:
