@@ -143,6 +143,7 @@ class KafkaBroker:
         if not log.start <= wanted.fetch_offset <= log.end:
             return m.FetchedPartition(wanted.partition, Code.OFFSET_OUT_OF_RANGE, -1, -1, None, None)
         records = tuple(log.read(wanted.fetch_offset, wanted.partition_max_bytes))
+        log.mark_sent(records)
         data = encode_batch(Batch(records), wanted.fetch_offset) if records else b""
         return m.FetchedPartition(wanted.partition, Code.NONE, log.end, log.end, None, data)
 
@@ -275,7 +276,8 @@ class KafkaBroker:
 
     def _note_shares(self, group: Group) -> None:
         self.host.measure("rebalances")
-        shares = "; ".join(f"{each.name} {_numbers_in(each.assignment)}" for each in group.members.values())
+        members = sorted(group.members.values(), key=lambda member: member.name)
+        shares = "; ".join(f"{each.name} {_numbers_in(each.assignment)}" for each in members)
         self.host.note(f"generation {group.generation} of {group.name}: {shares}")
 
     def _show_lags(self) -> None:

@@ -179,11 +179,13 @@ class LogReader:
         self._line.close()
 
 
-def fetch_request(topic: str, places: dict[int, int], max_wait_s: float, min_bytes: int) -> m.FetchRequest:
+def fetch_request(
+    topic: str, places: dict[int, int], max_wait_s: float, min_bytes: int, max_bytes: int = MAX_BYTES
+) -> m.FetchRequest:
     """Ask for records of a topic, from an offset on in each partition."""
-    partitions = tuple(m.FetchPartition(partition, offset, MAX_BYTES) for partition, offset in places.items())
+    partitions = tuple(m.FetchPartition(partition, offset, max_bytes) for partition, offset in places.items())
     return m.FetchRequest(
-        -1, round(max_wait_s * 1000), min_bytes, MAX_BYTES * len(places), 0, (m.FetchTopic(topic, partitions),)
+        -1, round(max_wait_s * 1000), min_bytes, max_bytes * len(places), 0, (m.FetchTopic(topic, partitions),)
     )
 
 

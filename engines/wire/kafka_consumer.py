@@ -15,7 +15,15 @@ import trio
 from engines.lab.host import Host
 from engines.wire import kafka_group_messages as g
 from engines.wire import kafka_messages as m
-from engines.wire.kafka_client import Line, Pauses, count_partitions, fetch_request, records_in
+from engines.wire.kafka_client import (
+    MAX_BYTES,
+    REQUEST_TIMEOUT_S,
+    Line,
+    Pauses,
+    count_partitions,
+    fetch_request,
+    records_in,
+)
 from engines.wire.kafka_labels import error_name
 from engines.wire.kafka_protocol import EARLIEST, LATEST, NO_GENERATION, Code
 from engines.wire.kafka_records import Record
@@ -42,6 +50,7 @@ class ConsumerSettings:
     max_poll_records: int = 500
     max_wait_s: float = 0.5
     min_bytes: int = 1
+    max_bytes: int = MAX_BYTES  # of one partition in one response
     metadata_max_age_s: float = 300.0
     reset: int = LATEST
 
@@ -93,7 +102,8 @@ class GroupConsumer:
         self._member = ""
         self._generation = NO_GENERATION
         self._must_join = True
-        self._called = trio.Event()
+        self._joins = False  # right now
+        self._waits = trio.CancelScope()  # what `poll` waits in, unless it joins
         self._polled_s = trio.current_time()
         self._divided = 0  # the partitions there were when this leader divided them; 0 for all other members
         self._asked_s = trio.current_time()  # when it last asked how many there are
@@ -112,11 +122,9 @@ class GroupConsumer:
                     elif self._fetched:
                         most = min(self._settings().max_poll_records, len(self._fetched))
                         return [self._fetched.popleft() for _ in range(most)]
-                    elif not self.positions:
-                        with self._host.waiting("idle: no partition"):
-                            await self._called.wait()
                     else:
-                        await self._fetch()
+                        with trio.CancelScope() as self._waits:
+                            await self._wait_for_records()
                     pauses.reset()
                 except KafkaConnectionLost as error:
                     await pauses.pause(error)
@@ -159,7 +167,7 @@ class GroupConsumer:
         """Heartbeats, as long as the program polls; and for the leader, now and then a look at how many partitions there are."""
         while True:
             await trio.sleep(self._settings().heartbeat_s)
-            if self._must_join:
+            if self._joins or not self._member:
                 continue  # whoever joins is not asked for heartbeats
             try:
                 if trio.current_time() - self._polled_s > self._settings().max_poll_interval_s:
@@ -174,7 +182,7 @@ class GroupConsumer:
     async def _beat_once(self) -> None:
         generation = self._generation
         answer = await self._coordinator.ask(g.HeartbeatRequest(self._group, generation, self._member))
-        if answer.error_code and generation == self._generation and not self._must_join:
+        if answer.error_code and generation == self._generation and not self._joins:
             self._call_to_join(answer.error_code)
 
     async def _count_again(self) -> None:
@@ -190,7 +198,7 @@ class GroupConsumer:
         if code == Code.UNKNOWN_MEMBER_ID:
             self._member = ""
         self._must_join = True
-        self._called.set()
+        self._waits.cancel()
 
     # --- joining --------------------------------------------------------------------------------------------------------
 
@@ -199,15 +207,18 @@ class GroupConsumer:
         self._fetched.clear()
         self.positions = {}
         self._show()
-        with self._host.waiting("joins the group"):
-            joined = await self._join_once()
-            while not joined:
-                await trio.sleep(_RETRY_S)
-                joined = await self._join_once()
+        self._joins = True
+        try:
+            with self._host.waiting("joins the group"):
+                while True:
+                    if await self._join_once():
+                        break
+                    await trio.sleep(_RETRY_S)
+        finally:
+            self._joins = False
 
     async def _join_once(self) -> bool:
         settings = self._settings()
-        self._called = trio.Event()
         self._divided = 0
         subscription = encode(g.Subscription(0, (self._topic,), None))
         joined = await self._coordinator.ask(
@@ -268,17 +279,21 @@ class GroupConsumer:
 
     # --- fetching -------------------------------------------------------------------------------------------------------
 
+    async def _wait_for_records(self) -> None:
+        """Until some are here, or there were none for a while, or the group calls. Raises KafkaConnectionLost."""
+        if self.positions:
+            await self._fetch()
+        else:
+            with self._host.waiting("idle: no partition"):
+                await trio.sleep_forever()
+
     async def _fetch(self) -> None:
-        """One fetch of all partitions; it is left to itself when the group calls. Raises KafkaConnectionLost."""
+        """One fetch, of all partitions. Raises KafkaConnectionLost."""
         settings = self._settings()
-        found: tuple[m.FetchedPartition, ...] = ()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._leave_when_called, nursery.cancel_scope)
-            request = fetch_request(self._topic, self.positions, settings.max_wait_s, settings.min_bytes)
-            found = (await self._fetches.ask(request)).topics[0].partitions
-            nursery.cancel_scope.cancel()
-        if self._must_join:
-            return
+        request = fetch_request(
+            self._topic, self.positions, settings.max_wait_s, settings.min_bytes, settings.max_bytes
+        )
+        found = (await self._fetches.ask(request, REQUEST_TIMEOUT_S + settings.max_wait_s)).topics[0].partitions
         for each in found:
             for record in records_in(each):
                 self._fetched.append(Polled(each.partition, record))
@@ -292,10 +307,6 @@ class GroupConsumer:
                     f"offset {self.positions.get(partition)} of partition {partition} is gone: goes on at {offset}"
                 )
             self.positions |= ends
-
-    async def _leave_when_called(self, scope: trio.CancelScope) -> None:
-        await self._called.wait()
-        scope.cancel()
 
     def _show(self) -> None:
         self._host.state("partitions", " ".join(map(str, self.positions)) or "none")

@@ -9,6 +9,7 @@ A member's session ends when no heartbeat comes for its timeout. That its connec
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -94,7 +95,7 @@ class Group:
     on_stable: Callable[["Group"], None] = lambda group: None
     _join_until_s: float = math.inf
     _is_first: bool = False
-    _named: int = 0
+    _named: Counter[str] = field(default_factory=Counter)
 
     # --- what members ask -----------------------------------------------------------------------------------------------
 
@@ -109,8 +110,8 @@ class Group:
             return _refused(Code.INCONSISTENT_GROUP_PROTOCOL, request.member)
         now_s = trio.current_time()
         if member is None:
-            self._named += 1
-            member = Member(f"{client}-{self._named}", 0.0, 0.0, (), now_s)
+            self._named[client] += 1
+            member = Member(f"{client}-{self._named[client]}", 0.0, 0.0, (), now_s)
             self.members[member.name] = member
             self.on_change(f"{member.name} joins {self.name}")
         elif self.state is State.STABLE and request.protocols == member.protocols and member.name != self.leader:

@@ -4,7 +4,7 @@ Nothing here waits, and nothing here knows a connection. A log forgets nothing b
 (Kafka deletes whole segments of a log, by `retention.ms`, and looks every five minutes; here records go one by one.)
 """
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
 from engines.wire.kafka_records import NOBODY, Batch, Record
@@ -48,14 +48,19 @@ class PartitionLog:
             found.append(record)
         return found
 
+    def mark_sent(self, records: Iterable[Record]) -> None:
+        """Somebody has fetched these. A real log takes no notice; in a laboratory it says what was never read."""
+        self._sent.update(record.offset for record in records)
+
     def offset_at(self, timestamp_ms: int) -> Record | None:
         """The first record that is no older; None when there is none."""
         return next((record for record in self.records if record.timestamp_ms >= timestamp_ms), None)
 
-    def forget_before(self, timestamp_ms: int) -> list[Record]:
-        """Throw away what is older, and return it."""
+    def forget_before(self, timestamp_ms: int) -> list[tuple[Record, bool]]:
+        """Throw away what is older, and return it; with each record, whether anybody has ever fetched it."""
         keep = next((n for n, r in enumerate(self.records) if r.timestamp_ms >= timestamp_ms), len(self.records))
-        forgotten = self.records[:keep]
+        forgotten = [(record, record.offset in self._sent) for record in self.records[:keep]]
+        self._sent.difference_update(record.offset for record, _ in forgotten)
         del self.records[:keep]
         self.start += keep
         return forgotten
@@ -63,12 +68,12 @@ class PartitionLog:
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """A record that was thrown away because of its age; `unread_by` are the groups that had not come so far."""
+    """A record that was thrown away because of its age, and whether anybody had fetched it by then."""
 
     topic: str
     partition: int
     record: Record
-    unread_by: tuple[str, ...]
+    was_fetched: bool
 
 
 class Topics:
@@ -116,10 +121,5 @@ class Topics:
         """Throw away what is older, in all topics."""
         for topic, logs in self._logs.items():
             for partition, log in enumerate(logs):
-                for record in log.forget_before(timestamp_ms):
-                    unread = tuple(
-                        group
-                        for (group, name, number), offset in self._committed.items()
-                        if (name, number) == (topic, partition) and offset <= record.offset
-                    )
-                    yield Expired(topic, partition, record, unread)
+                for record, was_fetched in log.forget_before(timestamp_ms):
+                    yield Expired(topic, partition, record, was_fetched)
