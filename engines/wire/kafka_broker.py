@@ -124,7 +124,15 @@ class KafkaBroker:
                     because_of(self._grown_because)
                     outcome.word = "records"
                 response, _ = self._records_for(request)
+        self._mark_as_sent(request)
         return response
+
+    def _mark_as_sent(self, request: m.FetchRequest) -> None:
+        for topic in request.topics:
+            for each in topic.partitions:
+                log = self.topics.find(topic.topic, each.partition)
+                if log is not None and log.has(each.fetch_offset):
+                    log.mark_sent(log.read(each.fetch_offset, each.partition_max_bytes))
 
     def _records_for(self, request: m.FetchRequest) -> tuple[m.FetchResponse, float]:
         """What there is to send, and how many bytes of it; an error is worth any number of bytes."""
@@ -140,10 +148,9 @@ class KafkaBroker:
         log = self.topics.find(topic, wanted.partition)
         if log is None:
             return m.FetchedPartition(wanted.partition, Code.UNKNOWN_TOPIC_OR_PARTITION, -1, -1, None, None)
-        if not log.start <= wanted.fetch_offset <= log.end:
+        if not log.has(wanted.fetch_offset):
             return m.FetchedPartition(wanted.partition, Code.OFFSET_OUT_OF_RANGE, -1, -1, None, None)
         records = tuple(log.read(wanted.fetch_offset, wanted.partition_max_bytes))
-        log.mark_sent(records)
         data = encode_batch(Batch(records), wanted.fetch_offset) if records else b""
         return m.FetchedPartition(wanted.partition, Code.NONE, log.end, log.end, None, data)
 

@@ -16,6 +16,7 @@ class PartitionLog:
 
     start: int = 0
     records: list[Record] = field(default_factory=list)
+    _sent: set[int] = field(default_factory=set)  # the offsets of records that somebody has fetched
     _newest: dict[int, tuple[int, int]] = field(
         default_factory=dict
     )  # producer -> its last sequence, and that one's offset
@@ -24,6 +25,10 @@ class PartitionLog:
     def end(self) -> int:
         """The offset that the next record will get (Kafka's log end offset; with one replica its high watermark too)."""
         return self.start + len(self.records)
+
+    def has(self, offset: int) -> bool:
+        """Whether one can read from there on: from a record that is here, or from where the next will be."""
+        return self.start <= offset <= self.end
 
     def append(self, batch: Batch) -> int:
         """Take records in and return the offset of the first; a batch that its producer sends again is not taken twice."""
