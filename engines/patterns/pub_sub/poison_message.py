@@ -133,12 +133,12 @@ async def support(host: Host) -> None:
 
 # --- the lesson ---------------------------------------------------------------------------------------------------------
 
-KILL_ANN = Fault(
-    "kill-ann", "kill ann", "a", "kill ann",
-    "a restart does not help: the record is still where it was, and the offset in front of it", off="restart ann",
-)  # fmt: skip
 KILL_BEN = Fault(
-    "kill-ben", "kill ben", "b", "kill ben", "ann gets both partitions, and the poison with them", off="restart ben",
+    "kill-ben", "kill ben", "b", "kill ben",
+    "a restart does not help: the record is still where it was, and the offset in front of it", off="restart ben",
+)  # fmt: skip
+KILL_ANN = Fault(
+    "kill-ann", "kill ann", "a", "kill ann", "ben gets both partitions, once ann's session is over", off="restart ann",
 )  # fmt: skip
 KILL_BROKER = Fault(
     "kill-broker", "kill broker", "k", "kill broker", "the broker's program dies; logs and offsets are on its disk",
@@ -169,7 +169,7 @@ LESSON = Lesson(
         Number("work-time", "work time", "s", 0.2, 0.0, 60.0, 0.1, "how long a consumer works on an event"),
         replace(RATE, default=2.0), replace(ARRIVALS, default="fixed"), BURST, SIZE,
     ),
-    faults=(KILL_ANN, KILL_BEN, KILL_BROKER),
+    faults=(KILL_BEN, KILL_ANN, KILL_BROKER),
     metrics=("measured:lag", "events-handled", "measured:failures", "measured:retries", "measured:dead letters",
              "measured:skipped", "events-waiting", "event-delay", "event-delay-max", "events-lost"),
     beats=(
