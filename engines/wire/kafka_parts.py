@@ -19,6 +19,9 @@ SIZE_BYTES = 4
 _INSIDE: dict[str, type[object]] = {"subscription": Subscription, "assignment": Assignment}
 """Fields whose bytes are a message of their own, which only the clients read."""
 
+_LAYOUTS = sorted(APIS, key=lambda api: api.name == "FindCoordinator")
+"""In which order they are tried; the last is one that some others fit by accident."""
+
 
 def message_parts(side: Side, stream: bytes, start: int, end: int) -> list[Part]:
     """The parts of the message at bytes `start` to `end`, without gaps or overlaps."""
@@ -57,7 +60,7 @@ def _response(stream: bytes, start: int, end: int) -> list[Part]:
         _, body = decode_prefix(ResponseHeader, stream, start, end, _Collector(stream, parts))
     except MalformedError:
         return parts
-    for api in APIS:
+    for api in _LAYOUTS:
         found = _parts_by(api, stream, body, end)
         if found is not None:
             return parts + found
