@@ -6,7 +6,7 @@ import trio
 
 from engines.lab.host import Host
 from engines.patterns.workload import Event, let_events_happen
-from engines.wire.kafka_client import KafkaProducer
+from engines.wire.kafka_client import METADATA_MAX_AGE_S, KafkaProducer
 from engines.wire.kafka_records import Record
 
 
@@ -15,7 +15,7 @@ async def publish_what_happens(
     topic: str,
     record_of: Callable[[Event], Record] = lambda event: Record(event.to_json().encode()),
     *,
-    metadata_max_age_s: float = 5.0,
+    metadata_max_age_s: float = METADATA_MAX_AGE_S,
 ) -> None:
     """Send everything that happens, and what has piled up since the last answer of the broker together.
 
