@@ -8,6 +8,7 @@ on that connection.
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import trio
@@ -18,7 +19,7 @@ from engines.lab.recorder import because_of, present_cause
 from engines.lab.tcp import Endpoint
 from engines.wire import kafka_group_messages as g
 from engines.wire import kafka_messages as m
-from engines.wire.kafka_apis import API_BY_KEY, APIS
+from engines.wire.kafka_apis import API_BY_KEY, API_OF, APIS
 from engines.wire.kafka_groups import INITIAL_DELAY_S, Group
 from engines.wire.kafka_log import Expired, Topics
 from engines.wire.kafka_protocol import EARLIEST, LATEST, PORT, Code
@@ -77,7 +78,12 @@ class KafkaBroker:
                 header, message, body = await stream.receive_request()
                 api = API_BY_KEY.get(header.api_key)
                 if api is None or api.version != header.api_version:
-                    return  # as Kafka does with what it does not know
+                    if api is not API_OF[m.ApiVersionsRequest]:
+                        return  # as Kafka does with what it does not know
+                    # Who asks in a version that is too new for us is told so in the oldest (KIP-511), and what we know.
+                    answer = replace(_what_we_speak(), error_code=Code.UNSUPPORTED_VERSION)
+                    await stream.send_response(header.correlation_id, answer)
+                    continue
                 request = decode(api.request, message, body)
                 response = await _ANSWERS[type(request)](self, header.client_id or "somebody", request)
                 if response is not None:
@@ -105,7 +111,7 @@ class KafkaBroker:
         if log is None:
             return m.ProducedPartition(produced.partition, Code.UNKNOWN_TOPIC_OR_PARTITION, -1, -1)
         try:
-            batches = decode_batches(produced.records or b"")
+            batches = decode_batches(produced.records or b"", whole=True)
         except MalformedError:
             return m.ProducedPartition(produced.partition, Code.CORRUPT_MESSAGE, -1, -1)
         offsets = [log.append(batch) for batch in batches]
@@ -189,7 +195,7 @@ class KafkaBroker:
         return m.TopicMetadata(Code.NONE, topic, 0, partitions)
 
     async def _api_versions(self, client: str, request: m.ApiVersionsRequest) -> m.ApiVersionsResponse:
-        return m.ApiVersionsResponse(Code.NONE, tuple(m.SupportedApi(x.key, x.version, x.version) for x in APIS))
+        return _what_we_speak()
 
     async def _find_coordinator(self, client: str, request: g.FindCoordinatorRequest) -> g.FindCoordinatorResponse:
         return g.FindCoordinatorResponse(Code.NONE, 0, self.host.name, PORT)
@@ -295,6 +301,10 @@ class KafkaBroker:
                 self._lags[key] = lag
                 self.host.state(key, lag)
                 self.host.measure("lag", change)
+
+
+def _what_we_speak() -> m.ApiVersionsResponse:
+    return m.ApiVersionsResponse(Code.NONE, tuple(m.SupportedApi(api.key, api.version, api.version) for api in APIS))
 
 
 def _numbers_in(assignment: bytes) -> str:

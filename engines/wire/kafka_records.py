@@ -70,9 +70,9 @@ def encode_batch(batch: Batch, base_offset: int = 0) -> bytes:
     return BATCH.pack(base_offset, length, 0, MAGIC, crc32c(checked), *fields) + body
 
 
-def decode_batches(data: bytes) -> list[Batch]:
-    """The batches that `data` consists of; one that is cut off at the end is left out, as a fetch may end in the middle of
-    one. Raises MalformedError.
+def decode_batches(data: bytes, *, whole: bool = False) -> list[Batch]:
+    """The batches that `data` consists of. One that is cut off at the end is left out, as a fetch may end in the middle of
+    one, unless `data` must be `whole`. Raises MalformedError.
     """
     batches = []
     position = 0
@@ -93,6 +93,8 @@ def decode_batches(data: bytes) -> list[Batch]:
         )
         batches.append(Batch(records, producer_id, sequence))
         position = end
+    if whole and position < len(data):
+        raise MalformedError("no whole batches of records")
     return batches
 
 

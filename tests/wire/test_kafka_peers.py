@@ -218,13 +218,16 @@ def test_old_records_are_thrown_away_whether_read_or_not() -> None:
 def test_requests_of_other_versions_end_the_connection_and_wrong_records_do_not() -> None:
     async def odd(host: Host) -> None:
         line = Line(host, "broker")
-        partitions = (m.ProducePartition(0, b"x" * 80), m.ProducePartition(7, b""))
+        partitions = (m.ProducePartition(0, b"x" * 80), m.ProducePartition(0, b"x"), m.ProducePartition(7, b""))
         answer = await line.ask(m.ProduceRequest(None, 1, 0, (m.ProduceTopic("t", partitions),)))
         codes = [each.error_code for each in answer.topics[0].partitions]
-        assert codes == [Code.CORRUPT_MESSAGE, Code.UNKNOWN_TOPIC_OR_PARTITION]
+        assert codes == [Code.CORRUPT_MESSAGE, Code.CORRUPT_MESSAGE, Code.UNKNOWN_TOPIC_OR_PARTITION]
         endpoint = await host.connect("broker", PORT)
         await endpoint.send_all(bytes.fromhex("0000000a 0001 000c 00000001 ffff"))
         assert await endpoint.receive_some() == b""
+        endpoint = await host.connect("broker", PORT)
+        await endpoint.send_all(bytes.fromhex("0000000a 0012 0004 00000007 ffff"))  # ApiVersions, too new for us
+        assert (await endpoint.receive_some())[4:10] == bytes.fromhex("00000007 0023")  # KIP-511: version 0, error 35
         host.note("finished")
 
     assert "finished" in [text for _, text in notes(talk({"odd": odd}), "odd")]

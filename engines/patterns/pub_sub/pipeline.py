@@ -240,7 +240,7 @@ LESSON = Lesson(
              {"label": "POST", "sender": "upload|compress|format"}),
     ),
     try_next=(
-        "Kill format and restart it after 10 s: no upload fails, no client waits longer, and it works off what has come meanwhile.",
+        "Kill format and restart it after 10 s: no upload fails, nobody waits longer, and it works off what has come meanwhile.",
         "Set coupling to chain: a client waits 2 s for its upload and not 0.4 s. The video is ready about as late as before.",
         "Set coupling to chain and kill format: all uploads fail, after compress has worked on each for nothing.",
         "Kill the broker: now uploads wait for it. Loose coupling has a hub, and that one should not die.",
