@@ -6,6 +6,8 @@ partitions. What was dealt with is a number, the committed offset, and a crash b
 way round, decides whether a record is dealt with twice or never.
 """
 
+from dataclasses import replace
+
 import trio
 
 from engines.lab.facts import Measured, MessageStarted, Noted, WaitStarted
@@ -129,7 +131,7 @@ KILL_BROKER = Fault(
     "the broker's program dies: log and offsets are on its disk, who is in the group is forgotten", off="restart broker",
 )  # fmt: skip
 
-ARRIVALS, RATE, BURST, SIZE = EVENT_KNOBS
+ARRIVALS, RATE, _, SIZE = EVENT_KNOBS
 
 LESSON = Lesson(
     name="consumer-group",
@@ -148,7 +150,7 @@ LESSON = Lesson(
         Choice("commit", "commit", "after work", ("after work", "before work"),
                "when a consumer says that records are done: after (at least once) or before (at most once)"),
         Number("work-time", "work time", "s", 0.5, 0.0, 60.0, 0.1, "how long a consumer works on an event"),
-        Number("event-rate", "events", "1/s", 3.0, 0.01, 1000.0, 0.1, "how many happen a second, on average", ratio=2.0),
+        replace(RATE, default=2.5, maximum=50.0),
         Number("keys", "users", "", 8, 0, 100, 1, "each event is about one of so many; 0: events have no key", integer=True),
         Number("max-poll-records", "max.poll.records", "", 3, 1, 500, 1,
                "records of one poll, and so of one commit (Kafka 4: 500)", integer=True),
@@ -157,7 +159,7 @@ LESSON = Lesson(
         Number("heartbeat", "heartbeat", "s", 1.5, 0.1, 60.0, 0.5, "pause between two heartbeats (Kafka 4: 3 s)"),
         Number("max-poll-interval", "max poll interval", "s", 60.0, 1.0, 600.0, 5.0,
                "a member that does not poll for so long leaves, and a rebalance waits so long (Kafka 4: 5 min)"),
-        ARRIVALS, BURST, SIZE,
+        replace(ARRIVALS, choices=("fixed", "poisson"), help="evenly, or at random"), SIZE,
     ),
     faults=(KILL_ANN, KILL_BEN, UNPLUG_ANN, KILL_BROKER),
     metrics=("measured:lag", "events", "events-handled", "measured:handled twice", "measured:rebalances", "event-delay",
@@ -181,13 +183,13 @@ LESSON = Lesson(
              {"label": "OffsetCommit "}),
     ),
     try_next=(
-        "Set members to 1: four partitions for ann alone, who can do 2 events a second of 3. The lag grows and grows.",
-        "Set members to 4: a partition each. Three events a second are no trouble for four, and the lag goes away.",
+        "Set members to 1: four partitions for ann alone, who can do not even 2 events a second of 2.5. The lag grows and grows.",
+        "Set members to 4: a partition each, and more hands than there is work. Now and then one of them has nothing to do.",
         "Set partitions to 2 at the beginning and members to 4: two of them are idle. Partitions are the limit.",
-        "Kill ann: for 6 s nobody touches her partitions. Then ben gets them, and what she had not committed is done twice.",
-        "Commit before the work, then kill ann: what she was at is never done. Events waiting never come down to the lag.",
+        "Kill ann at work: for 6 s nobody has her partitions. Then ben gets them, and what she had not committed is done twice.",
+        "Commit before the work, then kill ann at work: what she had in hand is never done, and still it does not count as lag.",
         "Kill ann and restart her at once: the old ann is still a member, and everybody waits until her session is over.",
-        "Unplug ann for 10 s: she finishes her work, and her commit is refused, for it is ben's work by now.",
+        "Unplug ann at work, for 10 s: she goes on, but her commit comes too late and is refused. It is ben's work by now.",
         "Let all events be about 1 user: one partition has them all, and however many members there are, one works.",
         "Set the work time to 4 s and members to 3: a rebalance waits until each has finished what it is at.",
         "Kill the broker and restart it: nobody knows them any more, all join again, and the log goes on where it was.",

@@ -192,7 +192,7 @@ KILL_COMPRESS, KILL_FORMAT, KILL_NOTIFY, KILL_UPLOAD, KILL_BROKER = (
 )
 
 CONNECT_TIMEOUT, READ_TIMEOUT, _, _ = TIMEOUT_KNOBS
-ARRIVALS, RATE, BURST, SIZE = EVENT_KNOBS
+ARRIVALS, RATE, _, SIZE = EVENT_KNOBS
 
 LESSON = Lesson(
     name="pipeline",
@@ -214,7 +214,7 @@ LESSON = Lesson(
         Number("format-time", "format takes", "s", 0.5, 0.0, 60.0, 0.1, "how long format works on a video"),
         Number("notify-time", "notify takes", "s", 0.1, 0.0, 60.0, 0.1, "how long notify works on a video"),
         replace(RATE, title="uploads", maximum=20.0, help="how many videos are uploaded a second, on average"),
-        replace(ARRIVALS, title="uploads come", default="fixed"), BURST,
+        replace(ARRIVALS, title="uploads come", default="fixed", choices=("fixed", "poisson"), help="evenly, or at random"),
         replace(SIZE, title="video", help="bytes of one video: few, for a video"),
         replace(READ_TIMEOUT, default=10.0), CONNECT_TIMEOUT,
     ),

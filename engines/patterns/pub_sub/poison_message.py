@@ -138,14 +138,15 @@ KILL_BEN = Fault(
     "a restart does not help: the record is still where it was, and the offset in front of it", off="restart ben",
 )  # fmt: skip
 KILL_ANN = Fault(
-    "kill-ann", "kill ann", "a", "kill ann", "ben gets both partitions, once ann's session is over", off="restart ann",
+    "kill-ann", "kill ann", "a", "kill ann",
+    "ben is to have both partitions once ann's session is over; if he is stuck, he does not come", off="restart ann",
 )  # fmt: skip
 KILL_BROKER = Fault(
     "kill-broker", "kill broker", "k", "kill broker", "the broker's program dies; logs and offsets are on its disk",
     off="restart broker",
 )  # fmt: skip
 
-ARRIVALS, RATE, BURST, SIZE = EVENT_KNOBS
+ARRIVALS, RATE, _, SIZE = EVENT_KNOBS
 
 LESSON = Lesson(
     name="poison-message",
@@ -167,7 +168,8 @@ LESSON = Lesson(
                integer=True),
         Number("flaky", "world fails", "%", 0.0, 0.0, 0.95, 0.1, "chance that a good record fails, because the world does"),
         Number("work-time", "work time", "s", 0.2, 0.0, 60.0, 0.1, "how long a consumer works on an event"),
-        replace(RATE, default=2.0), replace(ARRIVALS, default="fixed"), BURST, SIZE,
+        replace(RATE, default=2.0, maximum=50.0),
+        replace(ARRIVALS, default="fixed", choices=("fixed", "poisson"), help="evenly, or at random"), SIZE,
     ),
     faults=(KILL_BEN, KILL_ANN, KILL_BROKER),
     metrics=("measured:lag", "events-handled", "measured:failures", "measured:retries", "measured:dead letters",
@@ -186,12 +188,13 @@ LESSON = Lesson(
              {"label": "Fetch events.dead"}),
     ),
     try_next=(
-        "Wait for event 10: its consumer tries it every 1.2 s, for ever. The other partition does not even notice.",
+        "Wait for event 10: ben tries it every 1.2 s, for ever. Ann and the other partition do not even notice.",
         "Set on failure to dead letter: after three retries the record goes to support, and what stood behind it goes on.",
         "Set on failure to skip: the same, but nobody will ever look at the record. It is lost knowingly.",
         "Set on failure to dead letter and retries to 0: nothing waits, and each failure is a dead letter at once.",
         "Let the world fail 30 % with dead letter: retries save nearly all good records. With retries 0 they die as letters.",
-        "Kill the consumer that is stuck: the other one gets its partition, and the poison with it. Now both partitions wait.",
+        "Kill ben, who is stuck: ann gets his partition after 6 s, and the poison with it. Now both partitions wait.",
+        "Kill ann: her partition should be ben's, but he is stuck, and does not come to join. For 5 minutes nothing moves.",
         "Set poison every to 1 with dead letter: no good record left, and all work is retries.",
     ),
 )  # fmt: skip

@@ -115,7 +115,7 @@ KILL_BROKER = Fault(
     off="restart broker",
 )  # fmt: skip
 
-ARRIVALS, RATE, BURST, SIZE = EVENT_KNOBS
+ARRIVALS, RATE, _, SIZE = EVENT_KNOBS
 
 LESSON = Lesson(
     name="replay",
@@ -136,7 +136,8 @@ LESSON = Lesson(
         Number("read-time", "time to read", "s", 0.05, 0.0, 10.0, 0.05, "how long a reader works on a record"),
         Number("retention", "retention", "s", float("inf"), 1.0, float("inf"), 5.0,
                "age at which records are thrown away, read or not (Kafka 4: 7 days)", ratio=2.0),
-        replace(RATE, default=1.0), ARRIVALS, BURST, SIZE,
+        replace(RATE, default=1.0, maximum=50.0), replace(ARRIVALS, choices=("fixed", "poisson"), help="evenly, or at random"),
+        SIZE,
     ),
     faults=(KILL_LATE, UNPLUG_EARLY, KILL_BROKER),
     metrics=("events", "events-handled", "events-duplicated", "measured:records read", "event-delay", "event-delay-max",
