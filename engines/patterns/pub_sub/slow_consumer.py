@@ -131,7 +131,7 @@ LESSON = Lesson(
         Beat(MessageStarted, "{label}: the records before that are done, in one number.", {"label": "OffsetCommit events"}),
     ),
     try_next=(
-        "Watch the lag: it grows by 3 records a second: 5 that come, less not quite 2 that are done. A commit takes its time, too.",
+        "Watch the lag: it grows by 3 records a second: 5 that come, less not quite 2 that are done, for commits take time.",
         "Let the consumer take 0.1 s: it works the lag off, and from then on each event is a few transits late.",
         "Set retention to 5 s: once the lag is longer than that, more records are lost than read, and these are 5 to 8 s late.",
         "Set retention to 5 s and auto.offset.reset to latest: more is lost at a time, and what is read is fresh.",
