@@ -6,6 +6,7 @@ from engines.wire.dns_dissector import DnsDissector
 from engines.wire.envelopes import GraphQlDissector, GrpcDissector, JsonRpcDissector, SoapDissector
 from engines.wire.http1 import Http1Dissector
 from engines.wire.http2 import Http2Dissector
+from engines.wire.kafka import KafkaDissector
 from engines.wire.mqtt import MqttDissector
 from engines.wire.sse_dissector import SseDissector
 from engines.wire.ssh_dissector import SshDissector
@@ -24,6 +25,7 @@ DISSECTORS: dict[str, DissectorFactory] = {
     GrpcDissector.name: GrpcDissector,
     SshDissector.name: SshDissector,
     MqttDissector.name: MqttDissector,
+    KafkaDissector.name: KafkaDissector,
 }
 
 

@@ -3,12 +3,17 @@
 from engines.patterns.contract import Pattern
 from engines.patterns.pub_sub import (
     away_and_back,
+    consumer_group,
     delivery,
     fan_out,
     late_joiner,
     long_job,
     notifications,
+    pipeline,
+    poison_message,
+    replay,
     shared_subscription,
+    slow_consumer,
     slow_subscriber,
 )
 
@@ -26,6 +31,11 @@ PATTERN = Pattern(
         delivery.LESSON,
         slow_subscriber.LESSON,
         shared_subscription.LESSON,
+        replay.LESSON,
+        consumer_group.LESSON,
+        slow_consumer.LESSON,
+        poison_message.LESSON,
+        pipeline.LESSON,
         long_job.LESSON,
     ),
 )
