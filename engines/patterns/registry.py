@@ -2,11 +2,21 @@
 
 from difflib import get_close_matches
 
-from engines.patterns import long_polling, pub_sub, push, request_response, short_polling, sse, stateful_stateless
+from engines.patterns import (
+    long_polling,
+    pub_sub,
+    push,
+    request_response,
+    short_polling,
+    sse,
+    stateful_stateless,
+    sync_async,
+)
 from engines.patterns.contract import Lesson, Pattern
 
 PATTERNS: tuple[Pattern, ...] = (
     request_response.PATTERN,
+    sync_async.PATTERN,
     push.PATTERN,
     short_polling.PATTERN,
     long_polling.PATTERN,

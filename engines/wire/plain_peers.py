@@ -81,7 +81,8 @@ class _Call:
 class PlainCaller:
     """Calls one server, over one connection that is opened when it is needed, and opened anew after it was lost.
 
-    `on_push` gets what the server says unasked, at the moment of its arrival. What runs in the background runs in `nursery`.
+    `on_push` gets what the server says unasked, at the moment of its arrival; `on_lost` is called when a connection is gone.
+    What runs in the background runs in `nursery`.
     """
 
     def __init__(
@@ -91,14 +92,24 @@ class PlainCaller:
         server: str,
         port: int,
         on_push: Callable[[Plain], None] = lambda message: None,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._host = host
         self._nursery = nursery
         self._address = (server, port)
         self._on_push = on_push
+        self._on_lost = on_lost
         self._stream: PlainStream | None = None
         self._calls: dict[int, _Call] = {}
         self._connecting = trio.Lock()
+
+    async def open(self) -> bool:
+        """Connect before there is anything to ask, so that the first call need not wait for it. False when that fails."""
+        try:
+            await self._connected()
+        except PlainLost:
+            return False
+        return True
 
     async def call(self, text: str, body: bytes = b"", *, timeout_s: float = math.inf) -> Plain:
         """Ask, and wait for the answer (a response or an error).
@@ -130,6 +141,7 @@ class PlainCaller:
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
+            self._on_lost()
         calls, self._calls = self._calls, {}
         for call in calls.values():
             call.over.set()
