@@ -163,7 +163,12 @@ def _parts(stream: bytes, start: int, end: int) -> list[Part]:
         return [Part(start, end, "bytes", f"not plain: {error}")]
     if line is None:
         return [Part(start, end, "line", "incomplete")]
-    tag_at, size_at, text_at, text_end = 1, data.index(b" ") + 1, data.index(b" ", data.index(b" ") + 1) + 1, line.size - 1
+    tag_at, size_at, text_at, text_end = (
+        1,
+        data.index(b" ") + 1,
+        data.index(b" ", data.index(b" ") + 1) + 1,
+        line.size - 1,
+    )
     named = [
         (0, tag_at, "mark", line.role.name.lower(), False),
         (tag_at, size_at, "tag", str(line.tag), False),

@@ -132,9 +132,9 @@ class PlainCaller:
         because_of(call.cause)
         return call.answer
 
-    async def tell(self, text: str, body: bytes = b"") -> None:
+    async def tell(self, text: str, body: bytes = b"", role: Role = Role.PUSH) -> None:
         """Say something that wants no answer. Raises PlainLost."""
-        await (await self._connected()).push(text, body)
+        await (await self._connected()).send(Plain(role, 0, text, body))
 
     def hang_up(self) -> None:
         """Close the connection; whoever waits for an answer on it gets PlainLost."""
@@ -198,6 +198,8 @@ async def serve_plain(host: Host, port: int, handle: Handler) -> None:
             while True:
                 nursery.start_soon(reply, await stream.receive(), stream)
         except PlainLost:
+            pass
+        finally:
             stream.close()
 
     async def reply(message: Plain, stream: PlainStream) -> None:

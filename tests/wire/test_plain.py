@@ -1,4 +1,4 @@
-"""The plain protocol: messages cut anywhere are the same messages, and calls get their own answers, or hear that there are none."""
+"""The plain protocol: messages cut anywhere are the same messages; calls get their own answers, or hear that there are none."""
 
 import pytest
 import trio
@@ -33,8 +33,9 @@ def test_messages_cut_anywhere_are_the_same_messages(messages: list[Plain], size
     for message in messages:
         start, line = len(data), len(message.encode()) - len(message.body)
         data += message.encode()
-        expected += Started(message.role, message.text, start, start + line, len(message.body), message.tag), Ended(
-            len(data), "announced size", message.tag
+        expected += (
+            Started(message.role, message.text, start, start + line, len(message.body), message.tag),
+            Ended(len(data), "announced size", message.tag),
         )
     assert read(PlainDissector(), Side.CLIENT, data, sizes) == expected
     starts = [event.offset for event in expected if isinstance(event, Started)]

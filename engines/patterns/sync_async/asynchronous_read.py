@@ -1,6 +1,7 @@
-"""An asynchronous read: an event loop wants blocks and will not stand still for them. Readiness, completion, or helper threads?"""
+"""An asynchronous read: an event loop wants blocks and will not stand still for them. Readiness, completion, or helpers?"""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import trio
@@ -153,10 +154,8 @@ async def kernel(host: Host) -> None:
 
 async def post(gate: PlainStream, text: str, body: bytes) -> None:
     """Put a completion where the program will find it, if there still is a program."""
-    try:
+    with suppress(PlainLost):
         await gate.push(text, body)
-    except PlainLost:
-        pass
 
 
 # --- the lesson ---------------------------------------------------------------------------------------------------------
@@ -173,7 +172,7 @@ KILL_HELPERS = Fault(
 LESSON = Lesson(
     name="asynchronous-read",
     title="An asynchronous read",
-    purpose="An event loop wants blocks and serves others meanwhile: readiness, completion or helper threads (10,000 times slower).",
+    purpose="An event loop wants blocks and serves others meanwhile: readiness, completion, helpers (slowed down 10,000 times).",
     hosts=(
         HostSpec("loop", loop, "event loop"), HostSpec("helper", helper, "helper threads"), HostSpec("kernel", kernel),
         HostSpec("source", disk, "socket or disk"),
@@ -182,8 +181,8 @@ LESSON = Lesson(
     network={"latency": 0.02},
     until_s=20.0,
     knobs=(
-        Choice("way", "way", "epoll", tuple(WAYS), "how the loop learns that a block is there: readiness, completion, helper threads"),
-        Choice("source", "read from", "socket", ("socket", "file"), "what is behind the descriptors; epoll takes no regular file"),
+        Choice("way", "way", "epoll", tuple(WAYS), "how the loop learns of a block: readiness, completion, helper threads"),
+        Choice("source", "read from", "socket", ("socket", "file"), "what its descriptors are; epoll takes no regular file"),
         Number("reads", "reads", "", 3, 1, 32, 1, "blocks that the loop wants at once", integer=True),
         Number("other-work", "other work", "s", 0.5, 0.0, 10.0, 0.1, "what the loop could do for others in each round"),
         replace(DISK_TIME_KNOB, title="source", help="until a block is there; 1 s here is 100 µs (flash, or a peer close by)"),

@@ -73,7 +73,9 @@ async def server(host: Host) -> None:
         job = jobs.get(request.path_params["name"])
         if job is None:
             return Response(status_code=404)
-        return Response(f"{job.name} is converted\n", media_type="text/plain") if job.done else Response(status_code=204)
+        return (
+            Response(f"{job.name} is converted\n", media_type="text/plain") if job.done else Response(status_code=204)
+        )
 
     routes = [Route("/videos", take, methods=["POST"]), Route("/videos/{name}", tell)]
     async with trio.open_nursery() as nursery:
@@ -153,7 +155,8 @@ LESSON = Lesson(
     until_s=40.0,
     knobs=(
         Choice("working", "the server works", "inside the request",
-               ("inside the request", "behind a queue", "as the client prefers"), "when it answers: when done, at once, or by Prefer"),
+               ("inside the request", "behind a queue", "as the client prefers"),
+               "whether it answers when the work is done, at once, or as the header Prefer says"),
         Number("job-time", "job time", "s", 1.5, 0.1, 60.0, 0.5, "how long one conversion takes"),
         Number("workers", "workers", "", 1, 1, 16, 1, "conversions at a time; the others stand in line", integer=True),
         Number("wait", "Prefer: wait", "", 3, 0, 60, 1, "Prefer: respond-async, wait=N: the seconds that clients like to wait",
@@ -165,7 +168,8 @@ LESSON = Lesson(
     ),
     faults=(
         KILL_SERVER,
-        Fault("kill-client", "kill ann", "c", "kill ann", "ann's program dies; nobody waits for her video any more", off="restart ann"),
+        Fault("kill-client", "kill ann", "c", "kill ann", "ann's program dies; nobody waits for her video any more",
+              off="restart ann"),
         Fault("unplug-client", "unplug ann", "u", "unplug ann", "ann's cable is out: both ends hear silence, and no error",
               off="plug ann"),
         replace(CUT_ANSWERS, title="cut server>ann", on="cut server>ann", off="restore server>ann",
@@ -175,7 +179,7 @@ LESSON = Lesson(
     metrics=("measured:videos done", "measured:conversions", "delay", "delay-max", "measured:given up", "measured:polls",
              "measured:jobs lost", "measured:seconds until done", "bytes"),
     beats=(
-        Beat(TimedOut, "{host} gives up after {after_s} s of silence. The server works on, for nobody, and {host} will ask again.",
+        Beat(TimedOut, "{host} gives up after {after_s} s of silence. The server works on, for nobody, and is asked again.",
              {"what": "read"}),
         Beat(Measured, "404: the handle means nothing any more. It was in the server's memory.", {"what": "jobs lost"}),
         Beat(MessageStarted, "202 Accepted: not done, but taken. {receiver} has a handle, and is free.", {"label": "202"}),

@@ -119,7 +119,7 @@ KILL_THREAD = Fault(
 LESSON = Lesson(
     name="blocking-read",
     title="A blocking read",
-    purpose="A thread asks for blocks one after another: see it stand off the CPU, and who works meanwhile (10,000 times slower).",
+    purpose="A thread reads block after block: see it stand off the CPU, and who works meanwhile (slowed down 10,000 times).",
     hosts=(HostSpec("thread", thread), HostSpec("kernel", kernel, "kernel and CPU"), HostSpec("disk", disk)),
     protocols={SYSTEM_CALLS: PlainDissector, DISK: PlainDissector},
     network={"latency": 0.02},
@@ -127,7 +127,7 @@ LESSON = Lesson(
     knobs=(
         Number("reads", "reads", "", 3, 1, 100, 1, "blocks that the thread wants, before it pauses", integer=True),
         DISK_TIME_KNOB,
-        Number("cache-hits", "in the cache", "%", 0.0, 0.0, 1.0, 0.1, "chance that a block is in the kernel's page cache already"),
+        Number("cache-hits", "in the cache", "%", 0.0, 0.0, 1.0, 0.1, "chance that the kernel's page cache has a block already"),
         Number("use-time", "use", "s", 0.2, 0.0, 10.0, 0.1, "how long the thread computes on each block"),
         Toggle("other-program", "another program", True, "whether somebody else has work for the CPU", "ready", "none"),
         BLOCK_SIZE_KNOB,

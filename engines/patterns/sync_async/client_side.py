@@ -43,8 +43,12 @@ THINGS = ("weather", "news", "mail", "music", "maps", "stocks", "photos", "games
 async def client(host: Host) -> None:
     """Makes a page of several things that it asks for, and after a while the next."""
     while True:
-        async with http_client(host, base_url="http://server") as http:  # anew for each page: no connection is left over
-            wanted = [f"{THINGS[n % len(THINGS)]}{n // len(THINGS) or ''}" for n in range(int(host.knobs.number("requests")))]
+        async with http_client(
+            host, base_url="http://server"
+        ) as http:  # anew for each page: no connection is left over
+            wanted = [
+                f"{THINGS[n % len(THINGS)]}{n // len(THINGS) or ''}" for n in range(int(host.knobs.number("requests")))
+            ]
             began_s = trio.current_time()
             page = await WAYS[str(host.knobs["asking"])](host, http, wanted)
             took_s = trio.current_time() - began_s
@@ -111,10 +115,10 @@ LESSON = Lesson(
     network={"latency": 0.15},
     until_s=20.0,
     knobs=(
-        Choice("asking", "asking", "one after another", tuple(WAYS), "whether the client waits for an answer before it asks again"),
+        Choice("asking", "asking", "one after another", tuple(WAYS), "whether it waits for an answer before it asks again"),
         Number("requests", "requests", "", 4, 1, 50, 1, "things that the client needs for its page", integer=True),
         Number("service-time", "service time", "s", 0.4, 0.0, 10.0, 0.1, "how long the server works on a request"),
-        Number("server-threads", "server threads", "", 16, 1, 64, 1, "requests that the server works on at a time; others stand in line",
+        Number("server-threads", "server threads", "", 16, 1, 64, 1, "requests that it works on at a time; others stand in line",
                integer=True),
         POOL_SIZE_KNOB,
         Number("pause", "pause", "s", 1.0, 0.05, 60.0, 0.5, "the client's pause before the next page"),
