@@ -103,6 +103,11 @@ class PlainCaller:
         self._calls: dict[int, _Call] = {}
         self._connecting = trio.Lock()
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection, as far as we know."""
+        return self._stream is not None
+
     async def open(self) -> bool:
         """Connect before there is anything to ask, so that the first call need not wait for it. False when that fails."""
         try:
@@ -159,7 +164,7 @@ class PlainCaller:
     async def _listen(self, stream: PlainStream) -> None:
         """Hand out what comes in, until the connection is lost."""
         try:
-            while True:
+            while self._stream is stream:
                 message = await stream.receive()
                 if message.role is Role.PUSH:
                     self._on_push(message)

@@ -104,7 +104,7 @@ async def ask(host: Host, http: httpx.AsyncClient, thing: str, page: dict[str, s
 
 # --- the lesson ---------------------------------------------------------------------------------------------------------
 
-CONNECT_TIMEOUT, READ_TIMEOUT, _, POOL_TIMEOUT = TIMEOUT_KNOBS
+CONNECT_TIMEOUT, READ_TIMEOUT, _, _ = TIMEOUT_KNOBS
 
 LESSON = Lesson(
     name="client-side",
@@ -124,7 +124,6 @@ LESSON = Lesson(
         Number("pause", "pause", "s", 1.0, 0.05, 60.0, 0.5, "the client's pause before the next page"),
         READ_TIMEOUT,
         CONNECT_TIMEOUT,
-        POOL_TIMEOUT,
     ),
     faults=(KILL_SERVER, KILL_CLIENT, UNPLUG_CLIENT, CUT_ANSWERS, LOSE_RESPONSE),
     metrics=("measured:pages", "measured:page seconds", "delay", "requests", "connections", "pool-queue", "timeouts",

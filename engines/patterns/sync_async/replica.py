@@ -146,9 +146,8 @@ class Replica:
         """Follow `leader` until the connection is lost."""
         incoming, shipped = trio.open_memory_channel[Plain](math.inf)
         async with trio.open_nursery() as nursery:
-            caller = PlainCaller(
-                self.host, nursery, leader, DATABASE, incoming.send_nowait, nursery.cancel_scope.cancel
-            )
+            # What was received counts, also when the leader is dead: it is written before the connection is given up.
+            caller = PlainCaller(self.host, nursery, leader, DATABASE, incoming.send_nowait, incoming.close)
             try:
                 body = " ".join(map(str, self.log)).encode()
                 reply = await caller.call(f"FOLLOW {self.host.name} with {len(self.log)} rows", body, timeout_s=5.0)
@@ -181,7 +180,9 @@ class Replica:
             self._show()
 
     async def _tell(self, caller: PlainCaller) -> None:
-        await caller.tell(f"{self.host.name} has {len(self.log)} rows", role=Role.ACK)
+        """Tell the leader how far we are, if it is still there."""
+        if caller.connected:
+            await caller.tell(f"{self.host.name} has {len(self.log)} rows", role=Role.ACK)
 
     async def _report(self, caller: PlainCaller) -> None:
         """Say now and then how far we are: a dead connection is found by speaking on it."""
