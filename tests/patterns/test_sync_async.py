@@ -81,7 +81,7 @@ def total(trace: Trace, what: str) -> float:
 
 def row_numbers(words: str) -> list[int]:
     """What `rows_in_words` wrote: "rows 4-6, 9"."""
-    runs = [list(map(int, found)) for found in re.findall(r"(\d+)(?:-(\d+))?", words.replace("-", "-")) if found[1]]
+    runs = [list(map(int, found)) for found in re.findall(r"(\d+)-(\d+)", words)]
     singles = [int(one) for one in re.findall(r"(?<![\d-])(\d+)(?![\d-])", words)]
     return sorted([n for first, last in runs for n in range(first, last + 1)] + singles)
 
@@ -102,7 +102,7 @@ def lost_rows(trace: Trace) -> list[int]:
 @pytest.mark.parametrize("disk_s", [0.0, 0.3, 2.0])
 @pytest.mark.parametrize("use_s", [0.0, 0.25])
 def test_reads_that_block_add_up(hop_s: float, disk_s: float, use_s: float) -> None:
-    trace = played(BLOCKING, latency=hop_s, disk_time=disk_s, use_time=use_s, reads=4, pause=60.0, until_s=30.0)
+    trace = played(BLOCKING, latency=hop_s, disk_time=disk_s, use_time=use_s, reads=4, pause=60.0, until_s=20.0)
     calls = [time_s for time_s, _ in said(trace, r"read\(3\)")]
     assert len(calls) == 4
     assert [later - earlier for earlier, later in pairwise(calls)] == exactly([4 * hop_s + disk_s + use_s] * 3)
@@ -203,14 +203,14 @@ def test_other_work_is_done_while_the_blocks_are_on_their_way(way: str) -> None:
 # --- the client's choice ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("requests", [1, 4, 9])
+@pytest.mark.parametrize("requests", [1, 5])
 @pytest.mark.parametrize(("latency_s", "service_s"), [(0.1, 0.3), (0.0, 0.5), (0.4, 0.0)])
 def test_a_page_one_after_another_and_all_at_once(requests: int, latency_s: float, service_s: float) -> None:
     knobs: dict[str, Value] = {"latency": latency_s, "service_time": service_s, "requests": requests, "pool_size": 20}
     round_trip_s = 2 * latency_s
 
     def page_s(asking: str, **more: Value) -> float:
-        return measured(played(CLIENT, asking=asking, **knobs, **more), "page seconds")[0][1]
+        return measured(played(CLIENT, asking=asking, until_s=9.0, **knobs, **more), "page seconds")[0][1]
 
     assert page_s("one after another") == exactly(round_trip_s + requests * (round_trip_s + service_s))
     assert page_s("all at once") == exactly(round_trip_s + round_trip_s + service_s)
@@ -339,7 +339,7 @@ def check_cut(crash_s: float, seed: int, **knobs: Value) -> tuple[list[int], lis
     return lost_rows(trace), [int(amount) for _, amount in measured(trace, "torn ends")]
 
 
-GRID = [3.0 + n * 0.0213 for n in range(14)]
+GRID = [2.0 + n * 0.0233 for n in range(12)]
 
 
 def test_an_asynchronous_commit_loses_the_end_of_the_commit_order_and_nothing_old() -> None:
@@ -360,8 +360,7 @@ def test_whatever_the_load(crash_s: float, seed: int, delay_s: float, size: int,
 
 def test_a_synchronous_commit_loses_nothing_that_was_acknowledged() -> None:
     for seed, crash_s in enumerate(GRID):
-        for group in (True, False):
-            assert check_cut(crash_s, seed, synchronous_commit=True, group_commit=group)[0] == []
+        assert check_cut(crash_s, seed, synchronous_commit=True, group_commit=seed % 2 == 0)[0] == []
 
 
 def test_torn_records_are_found_and_thrown_away() -> None:
@@ -402,22 +401,23 @@ def test_group_commit_serves_many_with_one_fsync() -> None:
 POLICIES = ("never", "every write", "every n writes")
 
 
-def crash(host: str, at_s: float, seed: int = 0, **knobs: Value) -> Trace:
-    return played(PAGE_CACHE, [at(at_s, f"kill {host}"), at(at_s + 0.7, f"restart {host}")], seed=seed, **knobs)
+def crash(host: str, at_s: float, until_s: float = 18.0, **knobs: Value) -> Trace:
+    commands = [at(at_s, f"kill {host}"), at(at_s + 0.7, f"restart {host}")]
+    return played(PAGE_CACHE, commands, until_s=until_s, **knobs)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_program_that_crashes_loses_nothing_that_was_written(policy: str) -> None:
-    for n in range(8):
+    for n in range(5):
         trace = crash("app", 6.0 + n * 0.13, fsync=policy)
         assert lost_rows(trace) == []
-        assert total(trace, "acknowledged") > 15
+        assert total(trace, "acknowledged") > 5
         assert any(re.match(r"all \d+ acknowledged", fact.text) for _, fact in every(trace, Noted))
 
 
 def test_a_power_cut_loses_what_was_not_fsynced() -> None:
-    for n in range(8):
-        cut_s = 8.0 + n * 0.13
+    for n in range(4):
+        cut_s = 8.0 + n * 0.27
         assert lost_rows(crash("kernel", cut_s, fsync="every write")) == []
         some = crash("kernel", cut_s, fsync="every n writes", fsync_every=4)
         assert len(lost_rows(some)) <= 3
@@ -456,7 +456,7 @@ def test_a_disk_that_hangs_bothers_only_who_calls_fsync() -> None:
 
 def failover(kill_s: float, promote: str = "db2", after_s: float = 1.0, **knobs: Value) -> Trace:
     commands = [at(kill_s, "kill db1"), at(kill_s + after_s, f"set leader {promote}"), at(kill_s + 4, "restart db1")]
-    return played(REPLICATION, commands, until_s=kill_s + 9, **knobs)
+    return played(REPLICATION, commands, until_s=kill_s + 7, **knobs)
 
 
 def shipped(trace: Trace, receiver: str, until_s: float) -> set[int]:
@@ -467,8 +467,8 @@ def shipped(trace: Trace, receiver: str, until_s: float) -> set[int]:
 
 def test_the_new_leader_lacks_exactly_what_was_acknowledged_and_not_shipped() -> None:
     losses = 0
-    for n in range(14):
-        kill_s = 5.0 + n * 0.071
+    for n in range(9):
+        kill_s = 4.0 + n * 0.071
         for promote in ("db2", "db3"):
             trace = failover(kill_s, promote)
             heard = [int(label.split()[1]) for time_s, label in arrivals(trace, "committed") if time_s < kill_s + 0.3]
@@ -476,17 +476,17 @@ def test_the_new_leader_lacks_exactly_what_was_acknowledged_and_not_shipped() ->
             assert lost_rows(trace) == expected
             assert total(trace, "rows dropped") >= len(expected), "when it comes back, it must drop them"
             losses += len(expected)
-    assert losses > 20
+    assert losses > 10
 
 
 @pytest.mark.parametrize(
     ("replication", "promote"), [("synchronous", "db2"), ("synchronous", "db3"), ("quorum", "db2")]
 )
 def test_what_waits_for_followers_loses_nothing(replication: str, promote: str) -> None:
-    for n in range(10):
-        trace = failover(5.0 + n * 0.071, promote, replication=replication)
+    for n in range(6):
+        trace = failover(4.0 + n * 0.091, promote, replication=replication)
         assert lost_rows(trace) == []
-        assert total(trace, "acknowledged") > 10
+        assert total(trace, "acknowledged") > 5
 
 
 def test_a_quorum_does_not_help_whoever_promotes_the_wrong_one() -> None:

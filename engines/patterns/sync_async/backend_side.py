@@ -191,7 +191,7 @@ LESSON = Lesson(
         Beat(WorkStarted, "A worker begins to {label}.", {"host": "server"}),
     ),
     try_next=(
-        "Work behind a queue: every POST is answered in one round trip, and nobody gives up any more.",
+        "Work behind a queue: every POST is answered in one round trip, and its client is free to go.",
         "Let a job take 2 s: the third in line times out after 5 s, asks again, and soon all work is done for nobody.",
         "Let a job take 2 s behind a queue: nobody times out, and as many videos are done as were converted.",
         "Work as the client prefers, with 3 s: quick ones get their 200 at once, the others a 202.",

@@ -152,7 +152,7 @@ LESSON = Lesson(
         Beat(MessageStarted, "A system call: {label}. From here on it is the kernel that works.", {"label": r"read\(3\)"}),
     ),
     try_next=(
-        "Read 8 blocks: eight times the time. The thread asks for a block only when it has the one before.",
+        "Read 8 blocks: the time of one, eight times over. The thread asks only when it has the block before.",
         "Set the disk to 100 s, a spinning disk's 10 ms: for minutes on end the thread computes nothing at all.",
         "Find all blocks in the cache: no disk, no waiting, and the other program gets nothing.",
         "Let half of the blocks be in the cache: which read is slow, nobody can tell from the code.",

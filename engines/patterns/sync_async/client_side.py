@@ -137,8 +137,8 @@ LESSON = Lesson(
         Beat(MessageStarted, "{label}: the client can use it now, and ask for the next.", {"label": "200"}),
     ),
     try_next=(
-        "Ask all at once: the page takes one round trip and one service time, however many things are on it.",
-        "Ask all at once and watch the connections: each request at the same time needs one of its own.",
+        "Ask all at once: the page takes two round trips, one to connect, and one service time, whatever is on it.",
+        "Ask all at once and watch the connections: each thing needs one of its own. HTTP/1.1 has no other way.",
         "Ask all at once for 12 things over a pool of 6: two rounds. Waiting has moved into the pool.",
         "Ask all at once with 1 server thread: waiting has moved into the server. Nobody can be quicker than the work.",
         "Ask two at a time: half of the time, for two connections.",

@@ -49,7 +49,7 @@ async def customer(host: Host) -> None:
             except PlainLost as error:
                 ledger.doubtful = True
                 host.note(f"no answer from the shop: {error}")
-                await trio.sleep(0.5)
+                await trio.sleep(1.0)
             await trio.sleep(host.knobs.number("pause"))
 
 
@@ -64,7 +64,7 @@ async def app(host: Host) -> None:
             if await kernel.open():
                 with suppress(PlainLost):
                     await sell(host, kernel)
-            await trio.sleep(0.5)
+            await trio.sleep(1.0)
             nursery.cancel_scope.cancel()
 
 

@@ -140,7 +140,7 @@ class Replica:
                 continue
             with trio.CancelScope() as self._following:
                 await self._follow(str(self.host.knobs["leader"]))
-                await trio.sleep(0.5)
+                await trio.sleep(1.0)
 
     async def _follow(self, leader: str) -> None:
         """Follow `leader` until the connection is lost."""

@@ -74,7 +74,7 @@ LESSON = Lesson(
         Choice("replication", "replication", "asynchronous", ("asynchronous", "synchronous", "quorum"),
                "what a commit waits for: nobody else, all followers, or one of the two (with the leader, a majority)"),
         Choice("leader", "leader", "db1", NAMES, "who leads, by order of the operators"),
-        Number("lag", "lag", "s", 0.6, 0.0, 10.0, 0.1, "how long the log waits to be shipped, when no commit waits for that"),
+        Number("lag", "lag", "s", 1.0, 0.0, 10.0, 0.1, "how long the log waits to be shipped, when no commit waits for that"),
         Number("disk-time", "disk", "s", 0.05, 0.0, 5.0, 0.05, "how long db1 and db2 take to write"),
         Number("slow-disk", "db3's disk", "s", 0.4, 0.0, 5.0, 0.1, "how long db3 takes to write"),
         Number("pause", "pause", "s", 0.1, 0.02, 10.0, 0.1, "the client's pause between two rows"),
