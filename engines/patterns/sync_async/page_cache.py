@@ -39,6 +39,7 @@ async def customer(host: Host) -> None:
     async with trio.open_nursery() as nursery:
         shop = PlainCaller(host, nursery, "app", SHOP)
         while True:
+            await trio.sleep(host.knobs.number("pause"))
             try:
                 await ledger.audit(orders_there)
                 order, began_s = ledger.next_row(), trio.current_time()
@@ -50,7 +51,6 @@ async def customer(host: Host) -> None:
                 ledger.doubtful = True
                 host.note(f"no answer from the shop: {error}")
                 await trio.sleep(1.0)
-            await trio.sleep(host.knobs.number("pause"))
 
 
 # --- the program --------------------------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ class PageCache:
     """The file as the kernel has it in memory; `dirty` are the sectors that the disk does not have yet, and since when."""
 
     host: Host
-    data: bytearray
+    data: bytearray = field(default_factory=bytearray)
     dirty: dict[int, float] = field(default_factory=dict)
     writing: trio.Lock = field(default_factory=trio.Lock)
 
@@ -163,11 +163,12 @@ async def kernel(host: Host) -> None:
     """Keeps files in memory, brings them to the disk when told to or when they have been dirty for long."""
     async with trio.open_nursery() as nursery:
         drive = PlainCaller(host, nursery, "disk", DISK)
-        cache = PageCache(host, bytearray(await boot(host, drive)))
+        cache, booted = PageCache(host), trio.Event()
         opened: PlainStream | None = None
 
         async def system_call(call: Plain, gate: PlainStream) -> Plain:
             nonlocal opened
+            await booted.wait()
             try:
                 match call.text.partition("(")[0]:
                     case "read":
@@ -186,17 +187,18 @@ async def kernel(host: Host) -> None:
                 return refusal(call, EIO)
             return answer(call, "durable" if call.text.startswith("fsync") else "done")
 
+        async def boot() -> None:
+            """Read the file from the disk, which is all that there is of it now."""
+            while not booted.is_set():
+                try:
+                    cache.data[:] = (await drive.call("read all sectors")).body
+                    booted.set()
+                except PlainLost:
+                    await trio.sleep(0.5)
+
+        nursery.start_soon(boot)
         nursery.start_soon(flusher, host, cache, drive)
         await serve_plain(host, SYSTEM_CALLS, system_call)
-
-
-async def boot(host: Host, drive: PlainCaller) -> bytes:
-    """Read the file from the disk, which is all that there is of it now."""
-    while True:
-        try:
-            return (await drive.call("read all sectors")).body
-        except PlainLost:
-            await trio.sleep(0.5)
 
 
 async def flusher(host: Host, cache: PageCache, drive: PlainCaller) -> None:

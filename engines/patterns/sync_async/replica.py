@@ -128,7 +128,7 @@ class Replica:
                     await self._changed.park()  # no commit waits for this: it can be sent with what comes next
             if self._streams.get(name) is stream:
                 rows, sent = self.log[sent:], len(self.log)
-                await stream.push(f"log: {rows_in_words(rows)}", " ".join(map(str, rows)).encode())
+                await stream.push(f"log: {rows_in_words(rows)}"[:1000], " ".join(map(str, rows)).encode())
 
     # --- following ------------------------------------------------------------------------------------------------------
 
