@@ -104,7 +104,7 @@ async def client(host: Host) -> None:
             began_s = trio.current_time()
             await have_converted(host, http, f"{host.name}{number}")
             host.measure("videos done")
-            host.measure("seconds until done", trio.current_time() - began_s)
+            host.measure("waited seconds", trio.current_time() - began_s)
             await trio.sleep(host.knobs.number("pause"))
 
 
@@ -177,7 +177,7 @@ LESSON = Lesson(
         LOSE_RESPONSE,
     ),
     metrics=("measured:videos done", "measured:conversions", "delay", "delay-max", "measured:given up", "measured:polls",
-             "measured:jobs lost", "measured:seconds until done", "bytes"),
+             "measured:jobs lost", "measured:waited seconds", "bytes"),
     beats=(
         Beat(TimedOut, "{host} gives up after {after_s} s of silence. The server works on, for nobody, and is asked again.",
              {"what": "read"}),

@@ -110,7 +110,7 @@ async def session(host: Host, ledger: Ledger, number: int) -> None:
             except PlainLost as error:
                 ledger.doubtful = True
                 host.note(f"{f'row {row} is in doubt' if row else 'no database'}: {error}")
-                await trio.sleep(0.5)
+                await trio.sleep(1.0)
             else:
                 ledger.promise(row)
                 await trio.sleep(host.knobs.number("think-time") * (0.5 + host.rng.random()))
