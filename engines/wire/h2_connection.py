@@ -52,6 +52,7 @@ class Connection:
         self.error: StreamError | None = None  # why it is dead
         self.going_away = False  # the server takes no new streams
         self.limit = options.assumed_streams
+        self.limit_told = False  # by the server, in its SETTINGS
         self._host = host
         self._address = (server, port)
         self._changed = changed
@@ -345,6 +346,7 @@ class Connection:
                 stream.wake()
 
     def _settings_changed(self, event: RemoteSettingsChanged) -> None:
+        self.limit_told = True
         self.limit = min(self._h2.remote_settings.max_concurrent_streams, MOST_STREAMS)
         for stream in self._streams.values():
             stream.wake()  # INITIAL_WINDOW_SIZE changes the windows of open streams too (section 6.9.2)
