@@ -2,6 +2,10 @@
 
 from engines.patterns.contract import Pattern
 from engines.patterns.multiplexing import (
+    flow_control,
+    h2_backend,
+    h2_frontend,
+    lost_segment,
     pipelining,
     twenty_requests,
 )
@@ -14,6 +18,10 @@ PATTERN = Pattern(
     summary="Many requests, few connections: take turns on one, keep a pool of several, or share one stream by stream.",
     lessons=(
         twenty_requests.LESSON,
+        h2_backend.LESSON,
+        h2_frontend.LESSON,
         pipelining.LESSON,
+        lost_segment.LESSON,
+        flow_control.LESSON,
     ),
 )
