@@ -1,8 +1,9 @@
 """An HTTP/2 server whose limits can be turned while it works: ASGI applications over h2, by prior knowledge.
 
 Hypercorn serves HTTP/2 as well (`http_server`), and most lessons use it. This one does what Hypercorn 0.18 has no means for: it
-changes the stream limit of connections that are open, refuses requests one by one, and takes leave of its clients as the RFC
-asks for. It refuses to speak anything but HTTP/2.
+changes the stream limit of connections that are open, refuses requests one by one, takes leave of its clients as the RFC asks
+for, and stops an application whose client opens no window (Hypercorn's buffer of a stream then grows without end). It refuses
+to speak anything but HTTP/2.
 """
 
 from enum import Enum
@@ -18,11 +19,11 @@ from engines.wire.http_server import MAX_STREAMS, Application
 
 
 class Goodbye(Enum):
-    """How a server ends its connections: words for a knob."""
+    """How a server ends its connections: with two GOAWAYs, with one, or with none. Words for a knob."""
 
-    WARNED = "two GOAWAYs"
-    AT_ONCE = "one GOAWAY"
-    SILENT = "just close"
+    WARNED = "with a warning"
+    AT_ONCE = "at once"
+    SILENT = "without a word"
 
 
 class H2Server:

@@ -3,10 +3,12 @@
 from engines.patterns.contract import Pattern
 from engines.patterns.multiplexing import (
     flow_control,
+    goaway,
     h2_backend,
     h2_frontend,
     lost_segment,
     pipelining,
+    stream_limit,
     twenty_requests,
 )
 
@@ -23,5 +25,7 @@ PATTERN = Pattern(
         pipelining.LESSON,
         lost_segment.LESSON,
         flow_control.LESSON,
+        stream_limit.LESSON,
+        goaway.LESSON,
     ),
 )

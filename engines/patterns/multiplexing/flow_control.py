@@ -21,9 +21,9 @@ from engines.lab.scenario import Fault, HostSpec
 from engines.patterns.contract import Beat, Lesson
 from engines.patterns.troubles import DROP_PACKET, KILL_CLIENT, KILL_SERVER, UNPLUG_CLIENT
 from engines.wire.h2_client import WINDOW_KNOBS, h2_client
+from engines.wire.h2_server import H2Server
 from engines.wire.http2 import Http2Dissector
 from engines.wire.http_client import TIMEOUT_KNOBS
-from engines.wire.http_server import serve_http
 from engines.wire.streaming import streaming
 
 FRAME_BYTES = 8000
@@ -49,7 +49,7 @@ async def server(host: Host) -> None:
         return Response(status_code=204)
 
     routes = [Route("/film", film), Route("/page", page), Route("/like", like, methods=["POST"])]
-    await serve_http(host, Starlette(routes=routes))
+    await H2Server(host, Starlette(routes=routes)).serve()
 
 
 # --- the client ---------------------------------------------------------------------------------------------------------
