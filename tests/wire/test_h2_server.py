@@ -25,7 +25,7 @@ STREAMS = Number("streams", "streams", "", 100, 0, 1000, 1, "", integer=True)
 
 
 class Service:
-    """`/` answers after SERVICE_S, `/bytes/9` with 9 bytes, `/pieces` with ten pieces; `/size` counts, as does the service itself."""
+    """`/` answers after SERVICE_S, `/bytes/9` with 9 bytes, `/pieces` in ten pieces; `/size` counts. It counts itself."""
 
     def __init__(self, max_streams: int = 100, goodbye: tuple[float, Goodbye] | None = None) -> None:
         self.begun: Counter[str] = Counter()

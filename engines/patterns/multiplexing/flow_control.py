@@ -36,11 +36,7 @@ async def server(host: Host) -> None:
     """A film that never ends, a page, and a button: GET /film, GET /page, POST /like."""
 
     async def film(request: Request) -> Response:
-        async def pieces() -> AsyncIterator[bytes]:
-            while True:
-                yield bytes(FRAME_BYTES)
-
-        return StreamingResponse(pieces(), media_type="video/mp4")
+        return StreamingResponse(Film(), media_type="video/mp4")
 
     async def page(request: Request) -> Response:
         return PlainTextResponse("x" * int(host.knobs.number("page-size")))
@@ -50,6 +46,13 @@ async def server(host: Host) -> None:
 
     routes = [Route("/film", film), Route("/page", page), Route("/like", like, methods=["POST"])]
     await H2Server(host, Starlette(routes=routes)).serve()
+
+
+class Film(AsyncIterator[bytes]):
+    """Pieces without end, as quickly as they are taken."""
+
+    async def __anext__(self) -> bytes:
+        return bytes(FRAME_BYTES)
 
 
 # --- the client ---------------------------------------------------------------------------------------------------------

@@ -127,7 +127,7 @@ LESSON = Lesson(
     ),
     try_next=(
         "Look at the payments behind GOAWAY: two were on their way, and are sent again on the new connection.",
-        "Say goodbye with a warning: after the first GOAWAY nothing new comes, so when the second names the last, none is above it.",
+        "Say goodbye with a warning: after the first GOAWAY nothing new comes, so the second leaves nothing to be sent again.",
         "Close without a word: about a dozen payments in doubt at each deployment. They were charged, and nobody was told.",
         "Then let the client pay again: now it has its answers, and the cards are charged twice.",
         "Kill the server: a crash says no goodbye. Work in progress dies with it, and the client cannot tell which was done.",

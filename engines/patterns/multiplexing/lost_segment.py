@@ -38,17 +38,25 @@ async def server(host: Host) -> None:
     """Sends a piece of each video now and then, over HTTP/1.1 on port 80 and over HTTP/2 on port 8080."""
 
     async def video(request: Request) -> StreamingResponse:
-        async def pieces() -> AsyncIterator[bytes]:
-            while True:
-                yield bytes(int(host.knobs.number("piece-size")))
-                await trio.sleep(host.knobs.number("piece-every"))
-
-        return StreamingResponse(pieces(), media_type="video/mp4")
+        return StreamingResponse(Video(host), media_type="video/mp4")
 
     app = Starlette(routes=[Route("/video/{number:int}", video)])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve_http, host, app, 80)
         nursery.start_soon(serve_http, host, app, 8080)
+
+
+class Video(AsyncIterator[bytes]):
+    """A piece now, and one more at every interval, without end."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._next_s = trio.current_time()
+
+    async def __anext__(self) -> bytes:
+        await trio.sleep_until(self._next_s)
+        self._next_s = trio.current_time() + self._host.knobs.number("piece-every")
+        return bytes(int(self._host.knobs.number("piece-size")))
 
 
 # --- the client ---------------------------------------------------------------------------------------------------------
