@@ -38,7 +38,7 @@ WINDOW_KNOBS = (
            "DATA that the server may send unasked on each stream (RFC 9113, 6.9.2: 65,535 B)", ratio=2.0, integer=True),
     Number("connection-window", "connection window", "B", DEFAULT_WINDOW, DEFAULT_WINDOW, 16_000_000, 1000,
            "the same for all streams together (RFC 9113, 6.9.2: 65,535 B)", ratio=2.0, integer=True),
-    Choice("window-opens", "connection's opens", AS_IT_ARRIVES, (AS_IT_ARRIVES, AS_IT_IS_READ),
+    Choice("window-opens", "window opens", AS_IT_ARRIVES, (AS_IT_ARRIVES, AS_IT_IS_READ),
            "when the connection's window is opened again: as data arrives, or as the program has read it"),
 )  # fmt: skip
 """What an HTTP/2 client lets a server send (see `H2Options`); `h2_client` follows them, on open connections too."""

@@ -74,15 +74,14 @@ async def watch(host: Host, http: httpx.AsyncClient) -> None:
     while True:
         try:
             async with streaming(http, "GET", "/film", timeout=httpx.Timeout(None, read=math.inf)) as (_, pieces):
-                watched, credit = 0, 0.0
+                credit, playing = 0.0, None
                 async for piece in pieces:
-                    watched += len(piece)
                     host.measure("film bytes", len(piece))
                     credit -= len(piece)
                     while credit < 0:
-                        host.state(
-                            "film", f"{'plays' if host.knobs.on('film') else 'paused'}, {watched // 1000:,} kB read"
-                        )
+                        if playing != host.knobs.on("film"):
+                            playing = host.knobs.on("film")
+                            host.state("film", "playing" if playing else "paused")
                         await trio.sleep(GLANCE_S)
                         credit += host.knobs.number("film-rate") * GLANCE_S if host.knobs.on("film") else 0.0
         except httpx.TransportError as error:

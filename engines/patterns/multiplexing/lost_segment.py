@@ -121,7 +121,7 @@ LESSON = Lesson(
     purpose="Six downloads on one HTTP/2 connection: lose one packet and see all six stand still. On six connections, one does.",
     hosts=(HostSpec("client", client), HostSpec("server", server)),
     protocols={80: Http1Dissector, 8080: Http2Dissector},
-    network={"latency": 0.1, "loss": 0.005},
+    network={"latency": 0.1, "loss": 0.01},
     until_s=30.0,
     knobs=(
         Choice("over", "connections", SHARED, (SHARED, ONE_EACH), "one that all downloads share, or HTTP/1.1 with one for each"),
@@ -149,9 +149,9 @@ LESSON = Lesson(
         Beat(Noted, "{text}.", {"text": "begins anew|video"}),
     ),
     try_next=(
-        "Set the loss to 0 % and drop one segment: 6 stalls from a single packet of which each stream had one sixth of a part.",
+        "Set the loss to 0 % and drop one segment: 6 stalls from one packet, in which only one of them had something.",
         "Give each download a connection of its own, and drop a segment: 1 stall, the other five go on.",
-        "Let the loss be 2 % with each: with HTTP/2 nearly everything stands still, all the time and all together.",
+        "Let the loss be 3 % with each: with HTTP/2 all stand still most of the time, and always together.",
         "Set the latency to 0.5 s: a lost packet costs a round trip and more, so a long way makes it worse.",
         "Reset c1: the same difference again. With HTTP/2 all six break off and begin anew.",
     ),

@@ -91,7 +91,7 @@ async def prepare(host: Host, answer: Answer, lock: trio.Lock) -> None:
         answer.text = await work_on(host, answer.path)
     answer.ready.set()
     if not answer.its_turn.is_set():
-        with host.waiting(f"the answer to {answer.path} is ready, and not its turn", WaitKind.HELD):
+        with host.waiting(f"{answer.path} is ready, not its turn", WaitKind.HELD):
             await answer.its_turn.wait()
 
 
@@ -211,7 +211,7 @@ LESSON = Lesson(
     metrics=("latest:quick answers, mean seconds", "latest:makespan seconds", "delay", "delay-p95", "connections", "requests",
              "bytes", "timeouts"),
     beats=(
-        Beat(WaitStarted, "{label}. Only their order tells the client which answer is which, so this one must wait.",
+        Beat(WaitStarted, "The answer to {label}: only the order tells the client which answer is which, so it must wait.",
              {"kind": "held"}),
         Beat(Noted, "{text}.", {"text": "all "}),
         Beat(WaitEnded, "At last its turn has come: the answers before it have left.", {"outcome": "done"}),
