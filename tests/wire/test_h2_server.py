@@ -19,6 +19,7 @@ from engines.metrics import Numbers
 from engines.wire.h2_client import OPEN_ANOTHER, h2_client
 from engines.wire.h2_server import Goodbye, H2Server
 from engines.wire.h2_stream import H2Options
+from engines.wire.streaming import streaming
 from tests.wire.h2_world import CONNECT_S, LATENCY_S, RTT_S, SERVICE_S, URL, close, facts, gather, records, run
 
 STREAMS = Number("streams", "streams", "", 100, 0, 1000, 1, "", integer=True)
@@ -91,8 +92,8 @@ def test_it_serves() -> None:
             assert (await http.post("/size", content=bytes(200_001))).text == "200001"
             assert (await http.post("/size", content=pieces())).text == "300000"
             assert (await http.get("/?a=1&b=%20")).text == "done a=1&b=%20"
-            async with http.stream("GET", "/bytes/500000") as response:
-                await response.aiter_raw().__anext__()
+            async with streaming(http, "GET", "/bytes/500000") as (_, pieces_of_it):
+                await anext(pieces_of_it)
             assert (await http.get("/bytes/1")).text == "x", "a stream that is left ends alone"
 
     trace = run(client, Service().program)
