@@ -38,7 +38,9 @@ class H2Server:
 
     async def serve(self, port: int = 80) -> None:
         """Serve until cancelled. An exception in the application ends the program, but for a ClientDisconnect."""
-        await trio.lowlevel.checkpoint_if_cancelled()  # a program that was killed before it got here must not take the port
+        await (
+            trio.lowlevel.checkpoint_if_cancelled()
+        )  # a program that was killed before it got here must not take the port
         async with self._host.listen(port) as listener, trio.open_nursery() as nursery:
 
             def start(stream: ServedStream) -> None:
