@@ -4,6 +4,7 @@ from difflib import get_close_matches
 
 from engines.patterns import (
     long_polling,
+    multiplexing,
     pub_sub,
     push,
     request_response,
@@ -22,6 +23,7 @@ PATTERNS: tuple[Pattern, ...] = (
     long_polling.PATTERN,
     sse.PATTERN,
     pub_sub.PATTERN,
+    multiplexing.PATTERN,
     stateful_stateless.PATTERN,
 )
 

@@ -6,7 +6,7 @@ another connection is opened (Envoy).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
 
@@ -69,6 +69,7 @@ class StreamPool:
         self._member_count = 0
         self._waiting: list[Lease] = []
         self._lease_count = 0
+        self._told: dict[Origin, int] = {}  # what a server has last said of its limit holds for its next connection too
         self._size = self._most * options.assumed_streams
         self._record(PoolCreated(self.number, host.name, self._size))
 
@@ -76,6 +77,12 @@ class StreamPool:
         """Change the policy: more connections are used at once, superfluous ones are closed when their last stream is over."""
         self._most = most_connections
         self._review()
+
+    def retune(self, options: H2Options) -> None:
+        """Other windows, on connections that are open too."""
+        self._options = options
+        for member in self._members:
+            member.connection.retune(options)
 
     def enter(self, origin: Origin, label: str) -> Lease:
         """A request wants a stream to `origin`."""
@@ -113,6 +120,9 @@ class StreamPool:
     def close(self) -> None:
         """Close all connections, without waiting."""
         self._most = 0
+        if self._size:
+            self._size = 0
+            self._record(PoolResized(self.number, self._host.name, 0))
         members, self._members = self._members, []
         for member in members:
             member.connection.close()
@@ -122,6 +132,8 @@ class StreamPool:
     def _review(self) -> None:
         """Something has changed: take out what is of no use, and see who can be served now."""
         for member in list(self._members):
+            if member.connection.limit_told:
+                self._told[member.origin] = member.connection.limit
             if not member.connection.usable:
                 self._evict(member, _why_unfit(member.connection))
         for origin in dict.fromkeys(member.origin for member in self._members):
@@ -148,7 +160,8 @@ class StreamPool:
 
     def _open(self, origin: Origin) -> Member:
         self._member_count += 1
-        connection = Connection(self._host, *origin, self._options, self._review)
+        believed = self._told.get(origin, self._options.assumed_streams)
+        connection = Connection(self._host, *origin, replace(self._options, assumed_streams=believed), self._review)
         member = Member(self._member_count, origin, connection)
         self._members.append(member)
         self._nursery.start_soon(connection.run)

@@ -176,7 +176,13 @@ def _ping(cursor: _Cursor, at: int, header: FrameHeader, payload: bytes) -> None
 
 def _goaway(cursor: _Cursor, at: int, header: FrameHeader, payload: bytes) -> None:
     if len(payload) >= 8:
-        cursor.take(at + 4, "last stream", f"{number(payload) & _MASK}: requests on higher ones were not processed")
+        last = number(payload) & _MASK
+        meaning = (
+            "requests on higher ones were not processed"
+            if last != _MASK
+            else "the highest there is; the real one follows"
+        )
+        cursor.take(at + 4, "last stream", f"{last}: {meaning}")
         cursor.take(at + 8, "error", error_name(number(payload, 4)))
         cursor.take(at + len(payload), "debug data")
 

@@ -76,7 +76,9 @@ def _rst_stream(header: FrameHeader, payload: bytes) -> tuple[Role, str]:
 
 
 def _goaway(header: FrameHeader, payload: bytes) -> tuple[Role, str]:
-    return Role.CONTROL, f"GOAWAY {error_name(number(payload, 4))}, last stream {number(payload) & _MASK:,}"
+    last = number(payload) & _MASK
+    named = f"{last:,}" if last != _MASK else "not named yet"  # the first of two farewells (section 6.8)
+    return Role.CONTROL, f"GOAWAY {error_name(number(payload, 4))}, last stream {named}"
 
 
 _CONTROL: dict[int, Callable[[FrameHeader, bytes], tuple[Role, str]]] = {

@@ -38,12 +38,14 @@ POOL_SIZE_KNOB = Number(
 
 
 @asynccontextmanager
-async def http_client(host: Host, *, base_url: str = "") -> AsyncIterator[httpx.AsyncClient]:
-    """An httpx client on `host` that follows the knobs `pool-size` and `*-timeout` where the scenario has them.
+async def http_client(
+    host: Host, *, base_url: str = "", size_knob: str = POOL_SIZE_KNOB.name
+) -> AsyncIterator[httpx.AsyncClient]:
+    """An httpx client on `host` that follows the knobs `pool-size` (or `size_knob`) and `*-timeout` where the scenario has them.
 
     Time limits that a request sets itself win. Without the knobs they are httpx's defaults: 5 s each, 100 connections.
     """
-    size = int(host.knobs.number("pool-size")) if "pool-size" in host.knobs else 100
+    size = int(host.knobs.number(size_knob)) if size_knob in host.knobs else 100
     pool = RecordedPool(host, size)
     resizes, wanted = trio.open_memory_channel[int](math.inf)
 
@@ -60,7 +62,7 @@ async def http_client(host: Host, *, base_url: str = "") -> AsyncIterator[httpx.
         make_client(transport, base_url) as client,
     ):
         nursery.start_soon(follow_size)
-        with host.knobs.watching("pool-size", turned):
+        with host.knobs.watching(size_knob, turned):
             yield client
         nursery.cancel_scope.cancel()
 

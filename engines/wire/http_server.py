@@ -59,6 +59,7 @@ async def serve_http(
             failures.append(error)
             nursery.cancel_scope.cancel()
 
+    await trio.lowlevel.checkpoint_if_cancelled()  # a program that was killed before it got here must not take the port
     async with host.listen(port) as listener:
         async with trio.open_nursery() as nursery:
             while True:

@@ -5,7 +5,7 @@ balance and to retry.
 """
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,33 +47,54 @@ async def reverse_proxy(
     silence_s: Callable[[], float] = lambda: NGINX_READ_TIMEOUT_S,
     buffering: Buffering | None = None,
 ) -> None:
-    """Serve port 80 of `host` with what host `upstream` says on its own, until cancelled.
+    """Serve port 80 of `host` with what host `upstream` says on its own, over HTTP/1.1 behind the proxy, until cancelled.
+
+    See `pass_on` for the rest.
+    """
+    async with http_client(host, base_url=f"http://{upstream}") as http:
+        await pass_on(host, lambda: http, timeout_s=timeout_s, silence_s=silence_s, buffering=buffering)
+
+
+async def pass_on(
+    host: Host,
+    behind: Callable[[], httpx.AsyncClient],
+    *,
+    ports: Sequence[int] = (80,),
+    timeout_s: Callable[[], float] = lambda: math.inf,
+    silence_s: Callable[[], float] = lambda: NGINX_READ_TIMEOUT_S,
+    buffering: Buffering | None = None,
+) -> None:
+    """Serve `ports` of `host` with what the client `behind` gets for each request, until cancelled.
+
+    In front it speaks what each client speaks, HTTP/1.1 or HTTP/2; behind, what the client given does. So requests of many
+    connections can share one (multiplexing), and those of one be spread over many (demultiplexing).
 
     `timeout_s` limits a request from its last byte to the last byte of its response (Envoy's route timeout), `silence_s` the
     upstream's silence (nginx's read timeout); both are asked at each request. Past either, the client gets 504, or, when
     the response has begun, an end of the connection in mid-body. An upstream that cannot be reached is a 502.
     """
-    async with http_client(host, base_url=f"http://{upstream}") as http:
 
-        async def forward(scope: Any, receive: Receive, send: Send) -> None:
-            if scope["type"] != "http":
-                return
-            body = await _whole_body(receive)
-            if body is None:
-                return
-            exchange = _Exchange(host, send, buffering)
-            request = _Request(scope["method"], _target(scope), _passed_on(scope["headers"]), body)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_until_disconnect, receive, nursery.cancel_scope)
-                limit_s = timeout_s()
-                with trio.move_on_after(limit_s) as patience:
-                    await exchange.run(http, request, silence_s())
-                if patience.cancelled_caught:
-                    host.timed_out("proxy", limit_s)
-                    await exchange.fail(504)
-                nursery.cancel_scope.cancel()
+    async def forward(scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        body = await _whole_body(receive)
+        if body is None:
+            return
+        exchange = _Exchange(host, send, buffering)
+        request = _Request(scope["method"], _target(scope), _passed_on(scope["headers"]), body)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_until_disconnect, receive, nursery.cancel_scope)
+            limit_s = timeout_s()
+            with trio.move_on_after(limit_s) as patience:
+                await exchange.run(behind(), request, silence_s())
+            if patience.cancelled_caught:
+                host.timed_out("proxy", limit_s)
+                await exchange.fail(504)
+            nursery.cancel_scope.cancel()
 
-        await serve_http(host, forward)
+    async with trio.open_nursery() as servers:
+        for port in ports:
+            servers.start_soon(serve_http, host, forward, port)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """A client and a server that speak HTTP/2 in a lab: Hypercorn as the real peer, and one of h2 that does what a test wants."""
 
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from engines.lab.scenario import HostSpec, Program, Scenario
 from engines.lab.session import Session, SessionState, run_headless
 from engines.lab.tcp import Endpoint
 from engines.lab.trace import Trace
+from engines.wire.h2_server import Goodbye, H2Server
 from engines.wire.http2 import Http2Dissector
 from engines.wire.http_server import serve_http
 
@@ -86,8 +88,11 @@ def records(trace: Trace, *kinds: type[Fact]) -> list[Any]:
     return [record for record in trace if isinstance(record.fact, kinds)]
 
 
-def hypercorn(max_streams: int = 100, keep_alive_s: float = 1000.0) -> Program:
-    """`/` answers after SERVICE_S, `/after/1.5` after 1.5 s, `/bytes/9` with 9 bytes, `/ticks` for ever; `/size` counts."""
+def hypercorn(max_streams: int = 100, keep_alive_s: float = 1000.0, *, ours: bool = False) -> Program:
+    """`/` answers after SERVICE_S, `/after/1.5` after 1.5 s, `/bytes/9` with 9 bytes, `/ticks` for ever; `/size` counts.
+
+    With `ours`, our own server serves the same, and changes its limit and says goodbye now and then.
+    """
 
     async def root(request: Request) -> Response:
         await trio.sleep(SERVICE_S)
@@ -126,9 +131,23 @@ def hypercorn(max_streams: int = 100, keep_alive_s: float = 1000.0) -> Program:
             ]
         )
         app.state.host = host
+        if ours:
+            await restless(H2Server(host, app, max_streams=max_streams), max_streams)
         await serve_http(host, app, max_streams=lambda: max_streams, keep_alive_s=lambda: keep_alive_s)
 
     return server
+
+
+async def restless(server: H2Server, max_streams: int) -> None:
+    """Serve, now with less streams and now with more, and with a goodbye of each kind in turn."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.serve)
+        for how in itertools.cycle(Goodbye):
+            await trio.sleep(1.3)
+            server.limit_streams(max_streams // 2)
+            await trio.sleep(1.3)
+            server.limit_streams(max_streams)
+            server.say_goodbye(how)
 
 
 class Peer:

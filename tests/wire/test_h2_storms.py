@@ -12,7 +12,7 @@ from engines.lab.host import Host
 from engines.lab.scenario import HostSpec, Scenario
 from engines.lab.session import SessionState, run_headless
 from engines.messages import MessageIndex
-from engines.wire.h2_client import STREAM_POLICY_KNOB, h2_client
+from engines.wire.h2_client import STREAM_POLICY_KNOB, WINDOW_KNOBS, h2_client
 from engines.wire.h2_stream import H2Options
 from engines.wire.http2 import Http2Dissector
 from engines.wire.http_client import TIMEOUT_KNOBS
@@ -26,15 +26,18 @@ ORDERS = (
     "set latency 200ms", "set latency 5ms", "set bandwidth 50kB/s", "drop next response", "drop next 3 packets",
     "reset after 30% of next response", "hold next request", "release",
     "set stream-policy open another", "set stream-policy queue",
+    "set stream-window 2kB", "set stream-window 1MB", "set connection-window 1MB", "set connection-window 65535",
+    "set window-opens as it is read", "set window-opens as it arrives",
 )  # fmt: skip
 CLEARING_UP = ("restore client>server", "restore server>client", "release", "restart server")
 CALM_S = 15.0
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_whatever_happens_every_request_comes_to_an_end(seed: int) -> None:
+@pytest.mark.parametrize("ours", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_happens_every_request_comes_to_an_end(seed: int, ours: bool) -> None:
     dice = random.Random(seed)
-    limit, held = dice.choice([1, 3, 100]), dice.random() < 0.3
+    limit = dice.choice([1, 3, 100])
     ended: list[float] = []
 
     async def client(host: Host) -> None:
@@ -57,7 +60,7 @@ def test_whatever_happens_every_request_comes_to_an_end(seed: int) -> None:
                             await trio.sleep(1)
                             await response.aread()
 
-        options = H2Options(assumed_streams=limit, hold_connection_window=held)
+        options = H2Options(assumed_streams=limit)
         async with h2_client(host, base_url="http://server", options=options) as http, trio.open_nursery() as nursery:
             for _ in range(20):
                 nursery.start_soon(request)
@@ -66,8 +69,8 @@ def test_whatever_happens_every_request_comes_to_an_end(seed: int) -> None:
     orders = [(dice.random() * 10, dice.choice(ORDERS)) for _ in range(6)] + [(CALM_S, order) for order in CLEARING_UP]
     scenario = Scenario(
         "storm", "storm", "",
-        (HostSpec("client", client), HostSpec("server", hypercorn(limit))),
-        (STREAM_POLICY_KNOB, *TIMEOUT_KNOBS),
+        (HostSpec("client", client), HostSpec("server", hypercorn(limit, ours=ours))),
+        (STREAM_POLICY_KNOB, *WINDOW_KNOBS, *TIMEOUT_KNOBS),
         protocols={80: Http2Dissector},
         until_s=120.0,
         network={"latency": 0.1},
