@@ -41,11 +41,15 @@ class DatagramSocket:
         self._sockets_of = sockets_of
         self._protocols = protocols
         self._flows: dict[Address, tuple[Flow, Side]] = {}  # and our side of it
+        self._closed = False
         self._send, self._receive = trio.open_memory_channel[tuple[bytes, Address, int]](math.inf)
 
     async def send_to(self, data: bytes, host: str, port: int) -> None:
-        """Send one datagram. Raises ValueError when it is too long, OSError when there is no such host."""
+        """Send one datagram. Raises ValueError when it is too long, OSError when there is no such host, and
+        ClosedResourceError after a close."""
         await trio.lowlevel.checkpoint()
+        if self._closed:
+            raise trio.ClosedResourceError("this socket was closed here")
         if len(data) > MAX_DATAGRAM:
             raise ValueError(f"a datagram carries at most {MAX_DATAGRAM} bytes, not {len(data)}")
         sockets = self._sockets_of(host)
@@ -83,7 +87,10 @@ class DatagramSocket:
         return payload, source
 
     def close(self) -> None:
-        """Give the port back."""
+        """Give the port back. Harmless when that was done before."""
+        if self._closed:
+            return
+        self._closed = True
         self._sockets_of(self.host).pop(self.port, None)
         self._receive.close()
         self._send.close()

@@ -97,6 +97,9 @@ class Lab:
             async with trio.open_nursery() as events:
                 events.start_soon(self.scheduler.run)
                 self._set_up()
+                if lack := self._scenario.lacks():
+                    self._recorder.record(RunFailed(self._scenario.hosts[0].name, Text(lack)), NO_CAUSE)
+                    raise ProgramError(lack)
                 async with trio.open_nursery() as self._nursery:
                     # From right to left: servers, by convention on the right, listen before clients call.
                     for machine in reversed(self._machines.values()):

@@ -5,6 +5,7 @@ from engines.wire.amqp import AmqpDissector
 from engines.wire.dns_dissector import DnsDissector
 from engines.wire.http1 import Http1Dissector
 from engines.wire.http2 import Http2Dissector
+from engines.wire.quic_dissector import QuicDissector
 from engines.wire.sse_dissector import SseDissector
 from engines.wire.websocket_dissector import WebSocketDissector
 
@@ -15,6 +16,7 @@ DISSECTORS: dict[str, DissectorFactory] = {
     SseDissector.name: SseDissector,
     AmqpDissector.name: AmqpDissector,
     DnsDissector.name: DnsDissector,
+    QuicDissector.name: QuicDissector,
 }
 
 
