@@ -218,7 +218,7 @@ async def _answer_one(socket: DatagramSocket, answer: Answerer, data: bytes, cli
 
 def _at_most(response: dns.message.Message) -> bytes:
     """The message, without its records if it were too long, and then it says so: TC, ask again over TCP (section 4.2.1)."""
-    wire = response.to_wire()
+    wire = response.to_wire(want_shuffle=False)  # dnspython would shuffle records, with a luck of its own
     if len(wire) <= MOST_BYTES:
         return wire
     response.answer.clear()
