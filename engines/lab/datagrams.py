@@ -61,6 +61,7 @@ class DatagramSocket:
         def arrived(fact: int, at: int, payload: bytes) -> None:
             receiver = sockets.get(port)
             if receiver is not None:
+                receiver._flows.setdefault(source, (flow, side.other))
                 receiver._take(payload, source, fact)
 
         self._network.send_datagram(self._network.link(self.host, host), flow.number, side, offset, data, arrived)
@@ -91,7 +92,9 @@ class DatagramSocket:
         if self._closed:
             return
         self._closed = True
-        self._sockets_of(self.host).pop(self.port, None)
+        ours = self._sockets_of(self.host)
+        if ours.get(self.port) is self:
+            del ours[self.port]
         self._receive.close()
         self._send.close()
 

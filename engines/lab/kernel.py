@@ -61,7 +61,8 @@ class Listener(trio.abc.Listener[Endpoint]):
         if self._closed:
             return
         self._closed = True
-        self._kernel.listeners.pop(self.port, None)
+        if self._kernel.listeners.get(self.port) is self:
+            del self._kernel.listeners[self.port]
         while self._receive.statistics().current_buffer_used:
             self._receive.receive_nowait()[0].close()
         self._receive.close()
@@ -74,6 +75,12 @@ class Listener(trio.abc.Listener[Endpoint]):
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _being_ended() -> bool:
+    """Whether the running task is cancelled. It may begin only after the kernel has cleaned up behind its program, when the next
+    program of the host is about to take the same ports."""
+    return trio.current_effective_deadline() == -math.inf
 
 
 class Kernel:
@@ -119,7 +126,11 @@ class Kernel:
         return ours
 
     def listen(self, port: int) -> Listener:
-        """Listen on `port`. Raises OSError when it is taken."""
+        """Listen on `port`. Raises OSError when it is taken. A program that is being ended gets what is closed already."""
+        if _being_ended():
+            dead = Listener(self, port)
+            dead.close()
+            return dead
         if port in self.listeners:
             raise OSError(f"port {port} of {self.host} is in use")
         self.listeners[port] = Listener(self, port)
@@ -148,9 +159,16 @@ class Kernel:
                 endpoint.close()
 
     def bind(self, port: int = 0) -> DatagramSocket:
-        """Bind a datagram socket to `port`, or to the first free one from 49152 on (RFC 6335, 6). OSError when it is taken."""
+        """Bind a datagram socket to `port`, or to the first free one from 49152 on (RFC 6335, 6). OSError when it is taken.
+
+        A program that is being ended gets what is closed already.
+        """
         if port == 0:
             port = next(p for p in range(49_152, 65_536) if p not in self.datagram_sockets)
+        if _being_ended():
+            dead = DatagramSocket(self.host, port, self.network, self._datagram_kernel, self._protocols)
+            dead.close()
+            return dead
         if port in self.datagram_sockets:
             raise OSError(f"datagram port {port} of {self.host} is in use")
         socket = DatagramSocket(self.host, port, self.network, self._datagram_kernel, self._protocols)

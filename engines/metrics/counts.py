@@ -178,4 +178,6 @@ class Programs(Collector):
         self.timeouts.add(i, 1)
 
     def _measured(self, i: int) -> None:
-        self.level(MEASURED + self.trace.names[self.trace.b[i]]).add(i, self.trace.x[i])
+        name = MEASURED + self.trace.names[self.trace.b[i]]
+        self.level(name).add(i, self.trace.x[i])
+        self.series(name).add(i, self.trace.x[i])
