@@ -112,6 +112,8 @@ _STARTED = {
     Role.HEARTBEAT: "{0.sender} gives {0.receiver} a sign of life: {0.label}. Without one, silence could mean"
     " anything.",
     Role.CONTROL: "{0.sender} tells {0.receiver} how to go on: {0.label}.",
+    Role.SEALED: "{0.sender} sends something to {0.receiver}: {0.label}. What it says is encrypted; who looks on sees how much"
+    " and when.",
 }
 
 _ENDED = {

@@ -26,6 +26,7 @@ _ROLES = {
     Role.ERROR: "error",
     Role.HEARTBEAT: "heartbeat",
     Role.CONTROL: "control message",
+    Role.SEALED: "encrypted message",
 }
 
 _PACKETS = {

@@ -75,4 +75,4 @@ def role_of(packets: Sequence[Packet], size: int) -> Role:
     kinds = {packet.kind for packet in packets}
     if kinds & {INITIAL, HANDSHAKE} or kinds != {ONE_RTT}:
         return Role.CONTROL
-    return Role.ACK if size < LITTLE else Role.PUSH
+    return Role.ACK if size < LITTLE else Role.SEALED
