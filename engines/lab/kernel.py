@@ -94,6 +94,20 @@ class Kernel:
         self.neighbours: dict[str, Kernel] = {host: self}
         self.datagram_sockets: dict[int, DatagramSocket] = {}
         self._protocols = protocols
+        self._moved = trio.lowlevel.ParkingLot()
+        self._move = NO_CAUSE
+
+    # --- the address ----------------------------------------------------------------------------------------------------
+
+    def moved(self, fact: int) -> None:
+        """This host has another address, as `fact` says."""
+        self._move = fact
+        self._moved.unpark_all()
+
+    async def wait_moved(self) -> None:
+        """Wait until this host gets another address."""
+        await self._moved.park()
+        because_of(self._move)
 
     # --- opening --------------------------------------------------------------------------------------------------------
 
@@ -180,6 +194,11 @@ class Kernel:
         if kernel is None:
             raise OSError(f"no host {host!r} in this network")
         return kernel.datagram_sockets
+
+    def refuse(self, flow: int, packet: int) -> None:
+        """The other host says in `packet` that it knows no connection `flow` with us."""
+        for endpoint in list(self.endpoints.get(flow, [])):
+            endpoint.receive_reset(packet)
 
     def reset(self, flow: int) -> None:
         """Somebody in the middle broke connection `flow`; this end learns it now."""

@@ -136,11 +136,11 @@ CONNECT: dict[str, Callable[[Host], AbstractAsyncContextManager[Get]]] = {"quic"
 # --- the lesson ---------------------------------------------------------------------------------------------------------
 
 LOSE_PACKET = Fault(
-    "lose-packet", "lose the server's next packet", "d", "drop next packet from server",
+    "lose-packet", "lose server's packet", "d", "drop next packet from server",
     "the network loses one packet of the server's: see which parts of the page wait for it",
 )  # fmt: skip
 LOSE_ASKING = Fault(
-    "lose-asking", "lose the client's next packet", "g", "drop next packet from client",
+    "lose-asking", "lose client's packet", "g", "drop next packet from client",
     "the network loses one packet of the client's: what was asked in it is asked late",
 )  # fmt: skip
 
