@@ -15,7 +15,7 @@ from engines.lab.host import Host
 from engines.lab.knobs import Choice, Number
 from engines.lab.scenario import Fault, HostSpec
 from engines.patterns.contract import Beat, Lesson
-from engines.patterns.troubles import KILL_SERVER, UNPLUG_CLIENT
+from engines.patterns.troubles import KILL_SERVER, MOVE_CLIENT, UNPLUG_CLIENT
 from engines.wire.dns import (
     PORT,
     RESOLVER_KNOBS,
@@ -149,7 +149,7 @@ LESSON = Lesson(
         replace(TIMEOUT, default=1.0),
         replace(ATTEMPTS, default=3),
     ),
-    faults=(LOSE_QUESTION, LOSE_ANSWER, KILL_SERVER, UNPLUG_CLIENT),
+    faults=(LOSE_QUESTION, LOSE_ANSWER, KILL_SERVER, UNPLUG_CLIENT, MOVE_CLIENT),
     metrics=("requests", "responses", "measured:found", "measured:wrong address", "measured:overtook", "measured:strays",
              "timeouts", "measured:failed", "delay", "delay-max", "bytes"),
     beats=(
@@ -174,6 +174,7 @@ LESSON = Lesson(
         "Lose a question: 1 s later the resolver asks once more, with the same id, and all others were answered meanwhile.",
         "Tell answers by their order instead: the first answer goes to the first question, and most addresses are wrong.",
         "Kill the server and restart it within 2 s: what it had not answered is asked again, and the page is whole all the same.",
+        "Move the client while it waits: the answers go to its old address. It asks again from the new one, and that is all.",
         "Set jitter to 0 and search time to 0: now the order is kept, and the order would do. It is luck, not a promise.",
         "Set the dns timeout to 0.3 s: slow questions are asked twice and answered twice; the second answer is a stray.",
         "Lose 20 %: three attempts find nearly every name. One question in twenty or so fails, with no connection to mend.",
