@@ -93,6 +93,7 @@ _DROPPED = {
     "cut": "{1} ran into a cut link and is gone. Nobody is told: to both ends this is silence, not an error.",
     "fault": "{1} was taken out of the network on your order. It looks just like an ordinary loss to both ends.",
     "reset": "{1} died with its connection: once a connection is reset, nothing of it is delivered any more.",
+    "address gone": "{1} was sent to an address that {2} has left. Nobody takes it, and nobody says so.",
     "host down": "{1} reached {2}, but nobody is there to take it.",
 }
 
@@ -112,6 +113,8 @@ _STARTED = {
     Role.HEARTBEAT: "{0.sender} gives {0.receiver} a sign of life: {0.label}. Without one, silence could mean"
     " anything.",
     Role.CONTROL: "{0.sender} tells {0.receiver} how to go on: {0.label}.",
+    Role.SEALED: "{0.sender} sends something to {0.receiver}: {0.label}. What it says is encrypted; who looks on sees how much"
+    " and when.",
 }
 
 _ENDED = {

@@ -429,3 +429,19 @@ def test_answers_in_datagrams_belong_to_the_questions_with_their_ids() -> None:
     assert numbers.value("responses", END) == 2
     assert numbers.value("delay", END) == pytest.approx(1.5)
     assert numbers.value("delay-max", END) == pytest.approx(3.5)
+
+
+def test_the_mean_and_the_most_of_what_a_program_measures() -> None:
+    script = Script().begin()
+    for time_s, amount in ((1.0, 0.2), (2.0, 0.6), (3.0, 0.1)):
+        script.trace.record(Measured("client", "delay seconds", amount), time_s)
+    numbers = Numbers(script.trace)
+    assert numbers.value("mean:delay seconds", END) == pytest.approx(0.3)
+    assert numbers.value("max:delay seconds", END) == 0.6
+    assert numbers.value("max:delay seconds", 1.0) == 0.2
+    assert numbers.value("mean:delay seconds", 0.5) is None
+    assert numbers.text("max:delay seconds", END) == "600 ms"
+    assert find_metric("mean:delay seconds").title == "delay mean"
+    assert find_metric("max:hops").title == "hops max"
+    with pytest.raises(UnknownMetric):
+        find_metric("mean:")

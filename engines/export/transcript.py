@@ -26,6 +26,7 @@ _ROLES = {
     Role.ERROR: "error",
     Role.HEARTBEAT: "heartbeat",
     Role.CONTROL: "control message",
+    Role.SEALED: "encrypted message",
 }
 
 _PACKETS = {
@@ -97,6 +98,13 @@ class _Reading:
         """Whether the packet that arrives now finds the connection closed."""
         return self._streams.too_late(self.trace, self.fact_id)
 
+    def in_datagram(self, packet: int) -> f.MessageStarted | None:
+        """The message that PacketSent `packet` carries whole, if it is a datagram and somebody could read it."""
+        trace, head = self.trace, packet + 1  # the dissector speaks as soon as the datagram has left
+        if head >= len(trace) or trace.kind[head] != f.MessageStarted.code or trace.cause[head] != packet:
+            return None
+        return self.fact(head) if in_datagram(trace, head) else None
+
     def _expect(self, ended: f.MessageEnded) -> None:
         if ended.boundary == "cut short":
             return
@@ -124,13 +132,15 @@ def _packet_sent(packet: f.PacketSent, reading: _Reading) -> str | None:
     if packet.attempt > 1:
         again = f"sent again, attempt {packet.attempt}"
         return f"{packet.sender} to {packet.receiver}: {_packet_words(packet)} {again}"
-    if packet.kind is PacketKind.DATA:
+    if packet.kind is PacketKind.DATA or reading.in_datagram(reading.fact_id):
         return None
     return f"{packet.sender} to {packet.receiver}: {_packet_words(packet)}"
 
 
 def _packet_delivered(fact: f.PacketDelivered, reading: _Reading) -> str | None:
     packet: f.PacketSent = reading.fact(fact.packet)
+    if message := reading.in_datagram(fact.packet):
+        return f"{message.receiver}: {_ROLES[message.role]} {message.label} from {message.sender} has arrived"
     if packet.kind is PacketKind.DATA and reading.too_late():
         return f"{fact.receiver}: {_packet_words(packet)} from {packet.sender} comes too late, this end is closed"
     if packet.kind is PacketKind.DATA and packet.attempt == 1:

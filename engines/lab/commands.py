@@ -5,6 +5,7 @@ The text form is the language of `commtui run --at`, of the record of a session,
     set KNOB VALUE                 turn a knob:                 set latency 200ms
     kill HOST / restart HOST       end its program (memory is lost, the kernel closes its connections) / start it again
     unplug HOST / plug HOST        cut every link of a host (silence), both ways / mend them
+    move HOST                      give it another address: its TCP connections are dead, and no packet to the old one arrives
     cut A>B / hold A>B             lose / stop what travels from A to B; `A-B` means both ways
     restore A>B                    make the link whole; what was held arrives
     reset cN                       break connection number N: both ends get RST
@@ -66,6 +67,16 @@ class RestartHost:
 
     def __str__(self) -> str:
         return f"restart {self.host}"
+
+
+@dataclass(frozen=True, slots=True)
+class MoveHost:
+    """Give the host another address, as when a phone leaves the wifi. Its programs go on."""
+
+    host: str
+
+    def __str__(self) -> str:
+        return f"move {self.host}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +153,7 @@ class Release:
         return "release"
 
 
-Command = SetKnob | KillHost | RestartHost | ChangeLink | ResetConnection | FaultNext | FaultThis | Release
+Command = SetKnob | KillHost | RestartHost | MoveHost | ChangeLink | ResetConnection | FaultNext | FaultThis | Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +164,26 @@ class TimedCommand:
     command: Command
 
 
-_VERBS = ("set", "kill", "restart", "unplug", "plug", "cut", "hold", "restore", "reset", "drop", "lose", "release")
+_VERBS = (
+    "set",
+    "kill",
+    "restart",
+    "move",
+    "unplug",
+    "plug",
+    "cut",
+    "hold",
+    "restore",
+    "reset",
+    "drop",
+    "lose",
+    "release",
+)
+_OF_A_HOST: dict[str, type[KillHost | RestartHost | MoveHost]] = {
+    "kill": KillHost,
+    "restart": RestartHost,
+    "move": MoveHost,
+}
 _LINK_STATES: dict[str, LinkState] = {"cut": "cut", "hold": "held", "restore": "up"}
 _LINK = re.compile(r"(\S+?)(>|-)(\S+)")
 _WHAT = r"([A-Z][A-Z_-]+|[a-z]+?)"
@@ -180,8 +210,8 @@ def parse_command(text: str) -> Command:
         if not value.strip():
             raise CommandError(f"set {name} to what? write for example: set latency 200ms")
         return SetKnob(name, " ".join(value.split()))
-    if verb in ("kill", "restart"):
-        return KillHost(rest) if verb == "kill" else RestartHost(rest)
+    if verb in _OF_A_HOST:
+        return _OF_A_HOST[verb](rest)
     if verb in ("unplug", "plug"):
         return ChangeLink(rest, "", "cut" if verb == "unplug" else "up", True)
     return _parse_fault(verb, rest, text)
@@ -230,7 +260,7 @@ def check_command(command: Command, hosts: Iterable[str], knobs: KnobBoard) -> N
                 knobs.find(name).parse(text)
             except ValueError as error:
                 raise CommandError(str(error)) from None
-        case KillHost(host) | RestartHost(host):
+        case KillHost(host) | RestartHost(host) | MoveHost(host):
             _check_host(host, known)
         case ChangeLink(sender, receiver):
             _check_host(sender, known)

@@ -41,25 +41,35 @@ class DatagramSocket:
         self._sockets_of = sockets_of
         self._protocols = protocols
         self._flows: dict[Address, tuple[Flow, Side]] = {}  # and our side of it
+        self._closed = False
         self._send, self._receive = trio.open_memory_channel[tuple[bytes, Address, int]](math.inf)
 
     async def send_to(self, data: bytes, host: str, port: int) -> None:
-        """Send one datagram. Raises ValueError when it is too long, OSError when there is no such host."""
+        """Send one datagram to a host, or to an address that a datagram came from.
+
+        Raises ValueError when it is too long, OSError when there is no such host, and ClosedResourceError after a close.
+        """
         await trio.lowlevel.checkpoint()
+        if self._closed:
+            raise trio.ClosedResourceError("this socket was closed here")
         if len(data) > MAX_DATAGRAM:
             raise ValueError(f"a datagram carries at most {MAX_DATAGRAM} bytes, not {len(data)}")
-        sockets = self._sockets_of(host)
-        flow, side = self._flow_to((host, port), sockets)
+        addresses = self._network.addresses
+        owner = addresses.owner(host)
+        sockets = self._sockets_of(owner)
+        flow, side = self._flow_to((owner, port), sockets)
         offset = flow.sent[side]
         flow.sent[side] += len(data)
-        source = (self.host, self.port)
+        source = (addresses.of(self.host), self.port)
 
         def arrived(fact: int, at: int, payload: bytes) -> None:
             receiver = sockets.get(port)
             if receiver is not None:
+                receiver._flows.setdefault((self.host, self.port), (flow, side.other))
                 receiver._take(payload, source, fact)
 
-        self._network.send_datagram(self._network.link(self.host, host), flow.number, side, offset, data, arrived)
+        link = self._network.link(self.host, owner)
+        self._network.send_datagram(link, flow.number, side, offset, data, arrived, host)
 
     def _flow_to(self, peer: Address, sockets: "dict[int, DatagramSocket]") -> tuple[Flow, Side]:
         """The flow between the two sockets, the same in both directions; the first to send is its client."""
@@ -77,14 +87,22 @@ class DatagramSocket:
         self._send.send_nowait((payload, source, fact))
 
     async def receive_from(self) -> tuple[bytes, Address]:
-        """The next datagram and the (host, port) it came from. Raises ClosedResourceError after a close."""
+        """The next datagram and the (address, port) it came from; the address is a host's name as long as it has not moved.
+
+        Raises ClosedResourceError after a close.
+        """
         payload, source, fact = await self._receive.receive()
         because_of(fact)
         return payload, source
 
     def close(self) -> None:
-        """Give the port back."""
-        self._sockets_of(self.host).pop(self.port, None)
+        """Give the port back. Harmless when that was done before."""
+        if self._closed:
+            return
+        self._closed = True
+        ours = self._sockets_of(self.host)
+        if ours.get(self.port) is self:
+            del ours[self.port]
         self._receive.close()
         self._send.close()
 

@@ -9,6 +9,8 @@ What is replaced, and why:
 - trio shuffles the tasks that are ready at the same time. In a lab run they go in the order of their creation.
 - httpx draws multipart boundaries, wsproto draws masking keys and nonces from the operating system.
 - httpcore's keep-alive expiry reads the wall clock.
+- aioquic, where it is installed, draws connection ids and more from the operating system, and serves the streams of a
+  connection in the order of a set, which is that of their addresses in memory. Its keys no seed can reach (see `sealed`).
 """
 
 import os
@@ -116,6 +118,33 @@ def _install() -> None:
     for module in drawers:
         _expect(module, "os", ModuleType)
         module.os = _Shim(os, urandom=_urandom)
+
+
+_aioquic_installed = False
+
+
+def install_for_aioquic() -> None:
+    """The same for aioquic, which only those who use it import. Raises DeterminismError when it has moved a name."""
+    global _aioquic_installed
+    with _installing:
+        if not _aioquic_installed:
+            _install_for_aioquic()
+            _aioquic_installed = True
+
+
+def _install_for_aioquic() -> None:
+    import aioquic.quic.connection
+    import aioquic.quic.packet
+    import aioquic.quic.stream
+    import aioquic.tls
+
+    drawers: tuple[Any, ...] = (aioquic.quic.connection, aioquic.quic.packet, aioquic.tls)
+    for module in drawers:
+        _expect(module, "os", ModuleType)
+        module.os = _Shim(os, urandom=_urandom)
+    _expect(aioquic.quic.stream, "QuicStream", type)
+    stream: Any = aioquic.quic.stream.QuicStream
+    stream.__hash__ = lambda self: -1 if self.stream_id is None else self.stream_id >> 2
 
 
 def _expect(module: Any, name: str, kind: type) -> None:

@@ -212,7 +212,10 @@ class PacketDelivered(Fact):
 
 @dataclass(frozen=True, slots=True)
 class PacketDropped(Fact):
-    """A packet died after `progress` (0 to 1) of its way. `reason`: "loss", "cut", "fault", "reset", "host down"."""
+    """A packet died after `progress` (0 to 1) of its way.
+
+    `reason`: "loss", "cut", "fault", "reset", "host down", "address gone".
+    """
 
     packet: int
     flow: int

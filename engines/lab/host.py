@@ -72,6 +72,10 @@ class Host:
         """A socket for datagrams, on `port` or any free one. Raises OSError when it is in use."""
         return self._kernel.bind(port)
 
+    async def wait_moved(self) -> None:
+        """Wait until the network gives this host another address, of which an operating system tells those who ask."""
+        await self._kernel.wait_moved()
+
     # --- remarks for the diagram ----------------------------------------------------------------------------------------
 
     @contextmanager

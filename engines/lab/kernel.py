@@ -61,7 +61,8 @@ class Listener(trio.abc.Listener[Endpoint]):
         if self._closed:
             return
         self._closed = True
-        self._kernel.listeners.pop(self.port, None)
+        if self._kernel.listeners.get(self.port) is self:
+            del self._kernel.listeners[self.port]
         while self._receive.statistics().current_buffer_used:
             self._receive.receive_nowait()[0].close()
         self._receive.close()
@@ -76,6 +77,12 @@ class Listener(trio.abc.Listener[Endpoint]):
         self.close()
 
 
+def _being_ended() -> bool:
+    """Whether the running task is cancelled. It may begin only after the kernel has cleaned up behind its program, when the next
+    program of the host is about to take the same ports."""
+    return trio.current_effective_deadline() == -math.inf
+
+
 class Kernel:
     """The sockets of one host."""
 
@@ -87,6 +94,20 @@ class Kernel:
         self.neighbours: dict[str, Kernel] = {host: self}
         self.datagram_sockets: dict[int, DatagramSocket] = {}
         self._protocols = protocols
+        self._moved = trio.lowlevel.ParkingLot()
+        self._move = NO_CAUSE
+
+    # --- the address ----------------------------------------------------------------------------------------------------
+
+    def moved(self, fact: int) -> None:
+        """This host has another address, as `fact` says."""
+        self._move = fact
+        self._moved.unpark_all()
+
+    async def wait_moved(self) -> None:
+        """Wait until this host gets another address."""
+        await self._moved.park()
+        because_of(self._move)
 
     # --- opening --------------------------------------------------------------------------------------------------------
 
@@ -119,7 +140,11 @@ class Kernel:
         return ours
 
     def listen(self, port: int) -> Listener:
-        """Listen on `port`. Raises OSError when it is taken."""
+        """Listen on `port`. Raises OSError when it is taken. A program that is being ended gets what is closed already."""
+        if _being_ended():
+            dead = Listener(self, port)
+            dead.close()
+            return dead
         if port in self.listeners:
             raise OSError(f"port {port} of {self.host} is in use")
         self.listeners[port] = Listener(self, port)
@@ -148,9 +173,16 @@ class Kernel:
                 endpoint.close()
 
     def bind(self, port: int = 0) -> DatagramSocket:
-        """Bind a datagram socket to `port`, or to the first free one from 49152 on (RFC 6335, 6). OSError when it is taken."""
+        """Bind a datagram socket to `port`, or to the first free one from 49152 on (RFC 6335, 6). OSError when it is taken.
+
+        A program that is being ended gets what is closed already.
+        """
         if port == 0:
             port = next(p for p in range(49_152, 65_536) if p not in self.datagram_sockets)
+        if _being_ended():
+            dead = DatagramSocket(self.host, port, self.network, self._datagram_kernel, self._protocols)
+            dead.close()
+            return dead
         if port in self.datagram_sockets:
             raise OSError(f"datagram port {port} of {self.host} is in use")
         socket = DatagramSocket(self.host, port, self.network, self._datagram_kernel, self._protocols)
@@ -162,6 +194,11 @@ class Kernel:
         if kernel is None:
             raise OSError(f"no host {host!r} in this network")
         return kernel.datagram_sockets
+
+    def refuse(self, flow: int, packet: int) -> None:
+        """The other host says in `packet` that it knows no connection `flow` with us."""
+        for endpoint in list(self.endpoints.get(flow, [])):
+            endpoint.receive_reset(packet)
 
     def reset(self, flow: int) -> None:
         """Somebody in the middle broke connection `flow`; this end learns it now."""

@@ -24,6 +24,7 @@ class Role(IntEnum):
     ERROR = 4
     HEARTBEAT = 5
     CONTROL = 6
+    SEALED = 7  # encrypted: what it is, only the two who exchange it know
 
 
 class WaitKind(IntEnum):

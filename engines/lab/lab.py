@@ -13,6 +13,7 @@ from engines.lab.commands import (
     FaultNext,
     FaultThis,
     KillHost,
+    MoveHost,
     Release,
     ResetConnection,
     RestartHost,
@@ -30,6 +31,7 @@ from engines.lab.facts import (
     RunEnded,
     RunFailed,
     RunStarted,
+    StateChanged,
     Text,
 )
 from engines.lab.fate import NextMessages, PartOfBody
@@ -83,6 +85,7 @@ class Lab:
         self.scheduler = Scheduler(clock)
         self._network = Network(seed, self.scheduler, recorder)
         self._network.reset_connection = self._reset_connection
+        self._network.reset_end = lambda flow, host, packet: self._machines[host].kernel.refuse(flow, packet)
         self._machines: dict[str, _Machine] = {}
         self._commands_applied = 0
         self._nursery: trio.Nursery | None = None
@@ -97,6 +100,9 @@ class Lab:
             async with trio.open_nursery() as events:
                 events.start_soon(self.scheduler.run)
                 self._set_up()
+                if lack := self._scenario.lacks():
+                    self._recorder.record(RunFailed(self._scenario.hosts[0].name, Text(lack)), NO_CAUSE)
+                    raise ProgramError(lack)
                 async with trio.open_nursery() as self._nursery:
                     # From right to left: servers, by convention on the right, listen before clients call.
                     for machine in reversed(self._machines.values()):
@@ -202,6 +208,8 @@ class Lab:
             case RestartHost(host):
                 self._kill(self._machines[host])
                 self._start(self._machines[host])
+            case MoveHost(host):
+                self._move(host)
             case ChangeLink():
                 self._change_links(command)
             case ResetConnection(flow):
@@ -215,6 +223,10 @@ class Lab:
             case Release():
                 self._network.release_all()
         because_of(NO_CAUSE)
+
+    def _move(self, host: str) -> None:
+        address = self._network.move(host)
+        self._machines[host].kernel.moved(self._recorder.record(StateChanged(host, "address", Text(address))))
 
     def _turn(self, name: str, text: str) -> None:
         knob = self.knobs.knobs[name]

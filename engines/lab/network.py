@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from engines.lab.addresses import Addresses
 from engines.lab.determinism import stream_of_randomness
 from engines.lab.dissection import Dissector, DissectorFactory, Event, Resumed, Side, Started
 from engines.lab.facts import (
@@ -29,6 +30,9 @@ from engines.lab.links import Link, LinkState, Uplink
 from engines.lab.recorder import Recorder, present_cause
 from engines.lab.scheduler import Scheduler, Timer
 
+MOVED = "address gone"
+"""Why a packet died that was sent to an address which its host has left."""
+
 
 @dataclass(eq=False, slots=True)
 class Packet:
@@ -40,12 +44,14 @@ class Packet:
     fact: int
     flow: int
     link: Link
+    kind: PacketKind
     on_arrival: Callable[[int], None]
     on_drop: Callable[[int, str], None]
     sent_s: float
     arrives_s: float
     timer: Timer | None = None
     held_by: str = ""
+    from_stranger: bool = False  # it names a connection that its receiver does not know by that address
 
     def progress(self, now_s: float) -> float:
         """How much of its way it has behind it, 0 to 1."""
@@ -74,7 +80,9 @@ class Network:
         self.links: dict[tuple[str, str], Link] = {}
         self.rules: list[Rule] = []
         self.in_flight: dict[int, Packet] = {}
+        self.addresses = Addresses()
         self.reset_connection: Callable[[int], None] = lambda flow: None  # set by the lab, which knows the kernels
+        self.reset_end: Callable[[int, str, int], None] = lambda flow, host, packet: None  # likewise
         self._readings: dict[int, Reading] = {}
 
     # --- links ----------------------------------------------------------------------------------------------------------
@@ -118,6 +126,13 @@ class Network:
                 self.hold(packet, "link held")
             elif packet.held_by == "link held":
                 self.release(packet)
+
+    def move(self, host: str) -> str:
+        """Give `host` another address: what is on its way to the old one will reach nobody. Returns the new one."""
+        address = self.addresses.move(host)
+        for packet in [p for p in self.in_flight.values() if p.link.receiver == host and p.link.sender != host]:
+            self.drop(packet, MOVED)
+        return address
 
     # --- dissection -----------------------------------------------------------------------------------------------------
 
@@ -219,6 +234,7 @@ class Network:
         offset: int,
         payload: bytes,
         on_arrival: Callable[[int, int, bytes], None],
+        address: str,
     ) -> None:
         """Send a datagram: dissected like a stream, but whole or not at all, and nobody sends it again."""
         reading = self._readings.get(flow)
@@ -227,6 +243,8 @@ class Network:
         verdict = self._judge(
             Subject(flow, link.sender, link.receiver, PacketKind.DATAGRAM, offset, len(payload), carried)
         )
+        if not self.addresses.is_present(address):
+            verdict = Verdict(Action.DROP, MOVED)
         fact = self._transmit(
             link, flow, PacketKind.DATAGRAM, offset, 1, payload, verdict,
             lambda fact: on_arrival(fact, offset, payload), lambda fact, reason: None,
@@ -247,6 +265,8 @@ class Network:
         cause: int | None = None,
     ) -> None:
         """Send any other packet: the signs of a connection, a retransmission, a datagram."""
+        if kind is PacketKind.SYN:
+            self.addresses.connected(flow, link.sender, link.receiver)
         verdict = self._judge(Subject(flow, link.sender, link.receiver, kind, offset, len(payload)))
         self._transmit(link, flow, kind, offset, attempt, payload, verdict, on_arrival, on_drop, cause)
 
@@ -270,20 +290,28 @@ class Network:
         on_arrival: Callable[[int], None],
         on_drop: Callable[[int, str], None],
         cause: int | None = None,
+        *,
+        answers: bool = False,
     ) -> int:
-        """Put one packet on its link, record it, and see to its fate. Returns its fact."""
+        """Put one packet on its link, record it, and see to its fate. Returns its fact.
+
+        One that `answers` goes where the question came from; others of a connection go to the addresses it was made with.
+        """
         now = self.scheduler.now
         arrives = link.arrival(now, flow, len(payload), ordered=kind is not PacketKind.DATAGRAM)
         fact = self.recorder.record(
             PacketSent(flow, link.sender, link.receiver, kind, offset, attempt, arrives, payload), cause
         )
-        packet = Packet(fact, flow, link, on_arrival, on_drop, now, arrives)
+        packet = Packet(fact, flow, link, kind, on_arrival, on_drop, now, arrives)
+        packet.from_stranger = self.addresses.is_stale(flow, link.sender)
         self.in_flight[fact] = packet
         action = verdict.action if verdict is not None else None
         if link.state == "cut":
             self._drop_later(packet, "cut", now, arrives, 0.5)
         elif action is Action.DROP and verdict is not None:
             self._drop_later(packet, verdict.reason, now, arrives, 0.5)
+        elif self.addresses.is_stale(flow, link.receiver) and not answers:
+            self._drop_later(packet, MOVED, now, arrives, 0.5)
         elif action in (Action.RESET, Action.CUT):
             packet.timer = self.scheduler.call_at(now + (arrives - now) / 2, lambda: self._strike(action, flow, link))
         elif link.loses():
@@ -299,7 +327,21 @@ class Network:
     def _arrive(self, packet: Packet) -> None:
         del self.in_flight[packet.fact]
         fact = self.recorder.record(PacketDelivered(packet.fact, packet.flow, packet.link.receiver), packet.fact)
-        packet.on_arrival(fact)
+        if packet.from_stranger:
+            self._answer_stranger(packet, fact)
+        else:
+            packet.on_arrival(fact)
+
+    def _answer_stranger(self, packet: Packet, arrived: int) -> None:
+        """A packet of a connection that nobody knows by that address: its sender gets RST (RFC 9293, section 3.5.2), unless that
+        is lost too. Then it is as if its packet had not arrived, for nobody acknowledges it."""
+        if packet.kind is PacketKind.RST:
+            return
+        back, mover = self.link(packet.link.receiver, packet.link.sender), packet.link.sender
+        self._transmit(
+            back, packet.flow, PacketKind.RST, 0, 1, b"", None,
+            lambda fact: self.reset_end(packet.flow, mover, fact), packet.on_drop, arrived, answers=True,
+        )  # fmt: skip
 
     def _drop_later(self, packet: Packet, reason: str, sent_s: float, arrives_s: float, progress: float) -> None:
         """Let the packet travel `progress` of its way, then die."""

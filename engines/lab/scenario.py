@@ -6,6 +6,7 @@ variables are its memory: a restart calls it again from the top, and only `host.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 
 from engines.lab.dissection import DissectorFactory
 from engines.lab.host import Host
@@ -44,6 +45,14 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Need:
+    """A library that comes only with an extra: the name of its module, and what to install to have it."""
+
+    module: str
+    install: str
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
     """One thing to try. `name` is for the command line, `title` for people, `purpose` one sentence on what to look at.
 
@@ -60,6 +69,14 @@ class Scenario:
     protocols: Mapping[int, DissectorFactory] = field(default_factory=dict)
     until_s: float = 30.0
     network: Mapping[str, float] = field(default_factory=dict)  # other defaults for the network's knobs, by name
+    needs: tuple[Need, ...] = ()  # what must be installed besides, or the run fails and says so
+
+    def lacks(self) -> str:
+        """One line on what is not installed and how to install it; "" when nothing is lacking."""
+        for need in self.needs:
+            if find_spec(need.module) is None:
+                return f"this scenario needs {need.module}, which is not installed; get it with: pip install '{need.install}'"
+        return ""
 
     def all_knobs(self) -> tuple[Knob, ...]:
         """The scenario's own knobs, then the network's with this scenario's defaults."""

@@ -380,7 +380,9 @@ class Endpoint(trio.abc.HalfCloseableStream):
 
     def _announce_window(self) -> None:
         """Tell the sender how far it may go; it learns one trip later, and not before the way back is open."""
-        peer = self.peer
+        peer, addresses = self.peer, self._network.addresses
+        if addresses.is_stale(self.flow, self.local) or addresses.is_stale(self.flow, self.remote):
+            return
         if self._link.state != "up":
             if not self._window_owed:
                 self._window_owed = True

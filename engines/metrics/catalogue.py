@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from engines.metrics.collect import Journal
-from engines.metrics.counts import BYTES_OF, LATEST, MEASURED
+from engines.metrics.counts import MEASURED
 
 _RECENT_S = 1.0
 
@@ -221,24 +221,61 @@ CATALOGUE: dict[str, Metric] = {metric.name: metric for metric in _METRICS}
 _MEASURED_UNITS = {"bytes": "B", "seconds": "s"}
 
 
+def _unit_of(what: str) -> str:
+    return _MEASURED_UNITS.get(what.split()[-1], "")
+
+
+def _mean(name: str, what: str) -> Metric:
+    def value(journal: Journal, at: Moment) -> float | None:
+        return journal.samples(MEASURED + what).mean_between(0, at.length)
+
+    def bucket(journal: Journal, start: Moment, end: Moment) -> float | None:
+        return journal.samples(MEASURED + what).mean_between(start.length, end.length)
+
+    title = f"{_without_unit(what)} mean"
+    return Metric(name, title, _unit_of(what), f"{what}, on average, as the programs themselves count", value, bucket)
+
+
+def _max(name: str, what: str) -> Metric:
+    def value(journal: Journal, at: Moment) -> float | None:
+        return journal.samples(MEASURED + what).quantile(1.0, at.length)
+
+    def bucket(journal: Journal, start: Moment, end: Moment) -> float | None:
+        return journal.samples(MEASURED + what).quantile_between(1.0, start.length, end.length)
+
+    title = f"{_without_unit(what)} max"
+    return Metric(name, title, _unit_of(what), f"{what}, the most, as the programs themselves count", value, bucket)
+
+
+def _without_unit(what: str) -> str:
+    head, _, last = what.rpartition(" ")
+    return head if last in _MEASURED_UNITS and head else what
+
+
+def _measured(name: str, what: str) -> Metric:
+    return _count(name, what, _unit_of(what), f"{what}, as the programs themselves count")
+
+
+def _bytes_of(name: str, protocol: str) -> Metric:
+    return _count(
+        name, protocol, "B", f"bytes sent in packets of connections that speak {protocol}, retransmissions too"
+    )
+
+
+_FAMILIES = {"measured": _measured, "latest": _latest, "mean": _mean, "max": _max, "bytes-of": _bytes_of}
+"""Numbers whose names end in what the programs of a lesson call them: a prefix, a colon, a name."""
+
+
 def find_metric(name: str) -> Metric:
-    """The metric called `name`; `measured:WHAT` is the sum of all Measured facts of that name, `latest:WHAT` the last of them,
-    `bytes-of:PROTOCOL` what its connections carried.
+    """The metric called `name`. `measured:WHAT` is the sum of all Measured facts of that name, `latest:WHAT` the last of them,
+    `mean:WHAT` and `max:WHAT` what they were on average and at most; `bytes-of:PROTOCOL` is what its connections carried.
 
     A measure whose last word is "bytes" or "seconds" has that unit; any other is a count. Raises UnknownMetric.
     """
     if name in CATALOGUE:
         return CATALOGUE[name]
-    protocol = name.removeprefix(BYTES_OF)
-    if protocol != name and protocol:
-        return _count(
-            name, protocol, "B", f"bytes sent in packets of connections that speak {protocol}, retransmissions too"
-        )
-    if name.startswith(LATEST) and name != LATEST:
-        return _latest(name, name.removeprefix(LATEST))
-    what = name.removeprefix(MEASURED)
-    if what != name and what:
-        unit = _MEASURED_UNITS.get(what.split()[-1], "")
-        return _count(name, what, unit, f"{what}, as the programs themselves count")
+    prefix, _, what = name.partition(":")
+    if prefix in _FAMILIES and what:
+        return _FAMILIES[prefix](name, what)
     near = get_close_matches(name, CATALOGUE, 1)
     raise UnknownMetric(f"no number {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))

@@ -283,5 +283,6 @@ class Programs(Collector):
     def _measured(self, i: int) -> None:
         what, amount = self.trace.names[self.trace.b[i]], self.trace.x[i]
         self.level(MEASURED + what).add(i, amount)
+        self.series(MEASURED + what).add(i, amount)
         self.level(LATEST + what).add(i, amount - self._latest.get(what, 0.0))
         self._latest[what] = amount

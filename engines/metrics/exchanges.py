@@ -62,7 +62,9 @@ class Exchanges(Collector):
         self._unanswered: dict[tuple[int, int], deque[float]] = {}
         self._responses: dict[int, _Response] = {}
         self._bodies: dict[tuple[int, int], _OpenBody] = {}
-        self._in_datagrams: dict[int, int] = {}  # a datagram on its way, and the response in it
+        self._in_datagrams: dict[
+            int, tuple[int, int | None, tuple[int, int]]
+        ] = {}  # responses that arrive whole or not at all
 
     def handlers(self) -> Handlers:
         return {
@@ -96,8 +98,8 @@ class Exchanges(Collector):
                 self.payload.add(i, content)
 
     def _delivered(self, i: int) -> None:
-        if message := self._in_datagrams.pop(self.trace.a[i], None):
-            self._arrived(i, _end_of(message))
+        if answer := self._in_datagrams.pop(self.trace.a[i], None):
+            self._answered(i, *answer)
         for goal in self._streams.packet_delivered(self.trace, i):
             self._arrived(i, goal)
 
@@ -122,10 +124,10 @@ class Exchanges(Collector):
             if status is not None and status < 200 and status != _SWITCHING:
                 return  # interim: the answer proper is still to come (RFC 9110, section 15.2)
             waiting = self._unanswered.get(exchange)
-            self._responses[i] = _Response(status, waiting.popleft() if waiting else None)
             if in_datagram(trace, i):
-                self._in_datagrams[trace.cause[i]] = i
+                self._in_datagrams[trace.cause[i]] = i, status, exchange
                 return
+            self._responses[i] = _Response(status, waiting.popleft() if waiting else None)
             direction.expect(head_end, _head_of(i))
             self._report(i, direction)
 
@@ -163,6 +165,12 @@ class Exchanges(Collector):
         del self._responses[message]
         if response.asked_at_s is not None:
             self.delays.add(i, self.trace.time[i] - response.asked_at_s)
+
+    def _answered(self, i: int, message: int, status: int | None, exchange: tuple[int, int]) -> None:
+        """A response came in a datagram: it answers its request however often that was sent, and a second one answers none."""
+        asked = self._unanswered.pop(exchange, None)
+        self._responses[message] = _Response(status, asked[0] if asked else None)
+        self._arrived(i, _end_of(message))
 
     def _count(self, i: int, response: _Response) -> None:
         self.responses.add(i, 1)

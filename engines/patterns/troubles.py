@@ -17,6 +17,11 @@ UNPLUG_CLIENT = Fault(
     "the client's cable is out: both ends hear silence, and no error", off="plug client",
 )  # fmt: skip
 
+MOVE_CLIENT = Fault(
+    "move-client", "move client", "w", "move client",
+    "the client gets another address, as a phone that leaves the wifi: its TCP connections are dead, its datagrams go on",
+)  # fmt: skip
+
 CUT_ANSWERS = Fault(
     "cut-answers", "cut server>client", "x", "cut server>client",
     "what the server sends is lost, what the client sends arrives", off="restore server>client",

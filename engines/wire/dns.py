@@ -49,6 +49,9 @@ class DnsTimeout(DnsError):
         self.attempts = attempts
 
 
+Answer = dns.message.Message
+
+
 @dataclass(eq=False)
 class Query:
     """A question under way. `id` tells its answer from all others."""
@@ -58,16 +61,16 @@ class Query:
     kind: str
     message: dns.message.Message
     attempts: int = 0
-    answer: dns.message.Message | None = None
+    answer: Answer | None = None
     cause: int = -1
     answered: trio.Event = field(default_factory=trio.Event)
 
 
-Match = Callable[[Sequence[Query], dns.message.Message], Query | None]
+Match = Callable[[Sequence[Query], Answer], Query | None]
 """Whose answer is it? Given the questions under way, oldest first."""
 
 
-def by_id(queries: Sequence[Query], answer: dns.message.Message) -> Query | None:
+def by_id(queries: Sequence[Query], answer: Answer) -> Query | None:
     """The question with the answer's id (section 4.1.1), if it is the same question (RFC 5452, section 9.1)."""
     return next((q for q in queries if q.id == answer.id and q.message.question == answer.question), None)
 
@@ -84,7 +87,7 @@ class Resolver:
         server: str,
         socket: DatagramSocket,
         match: Match,
-        on_stray: Callable[[dns.message.Message], None],
+        on_stray: Callable[[Answer], None],
     ) -> None:
         self._host = host
         self._server: Address = (server, PORT)
@@ -101,7 +104,7 @@ class Resolver:
             raise DnsError(dns.rcode.to_text(answer.rcode()), name)
         return [record.to_text() for rrset in answer.answer for record in rrset]
 
-    async def ask(self, name: str, kind: str = "A") -> dns.message.Message:
+    async def ask(self, name: str, kind: str = "A") -> Answer:
         """The whole answer. The question is sent again, with the same id, when none has come in time. Raises DnsTimeout."""
         query = self._new_query(name, kind)
         self._under_way[query.id] = query
@@ -150,13 +153,13 @@ class Resolver:
             query.answered.set()
 
 
-def _ignore(answer: dns.message.Message) -> None:
+def _ignore(answer: Answer) -> None:
     """An answer that nobody waits for: late, or the second to a question that was asked twice."""
 
 
 @asynccontextmanager
 async def dns_resolver(
-    host: Host, server: str, *, match: Match = by_id, on_stray: Callable[[dns.message.Message], None] = _ignore
+    host: Host, server: str, *, match: Match = by_id, on_stray: Callable[[Answer], None] = _ignore
 ) -> AsyncIterator[Resolver]:
     """A resolver on `host` that asks `server`, as long as the block lasts."""
     with host.datagram_socket() as socket:
@@ -215,7 +218,7 @@ async def _answer_one(socket: DatagramSocket, answer: Answerer, data: bytes, cli
 
 def _at_most(response: dns.message.Message) -> bytes:
     """The message, without its records if it were too long, and then it says so: TC, ask again over TCP (section 4.2.1)."""
-    wire = response.to_wire()
+    wire = response.to_wire(want_shuffle=False)  # dnspython would shuffle records, with a luck of its own
     if len(wire) <= MOST_BYTES:
         return wire
     response.answer.clear()

@@ -257,3 +257,34 @@ def test_a_flow_of_datagrams_goes_on_where_it_was_when_a_port_is_bound_anew() ->
     rig = run_in_rig(body, latency_s=0.04)
     sent = [(r.fact.flow, r.fact.sender, r.fact.offset) for r in rig.trace if isinstance(r.fact, PacketSent)]
     assert sent == [(1, "a", 0), (1, "b", 0), (1, "a", 8), (1, "b", 8)]
+
+
+def test_a_socket_that_is_bound_anew_answers_on_the_flow_that_it_was_asked_on() -> None:
+    """Also when who asked is gone by then: a flow has one client, the one who spoke first."""
+
+    async def body(rig: Rig) -> None:
+        with rig.kernels["b"].bind(53) as server:
+            client = rig.kernels["a"].bind()
+            await client.send_to(b"question", "b", 53)
+            client.close()
+            _, source = await server.receive_from()
+            await server.send_to(b"answer", *source)
+
+    rig = run_in_rig(body, latency_s=0.04)
+    assert [r.fact.flow for r in rig.trace if isinstance(r.fact, PacketSent)] == [1, 1]
+
+
+def test_a_program_that_is_being_ended_takes_no_port_from_the_next() -> None:
+    async def body(rig: Rig) -> None:
+        kernel = rig.kernels["b"]
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            late, late_listener = kernel.bind(53), kernel.listen(80)
+            with kernel.bind(53) as socket, pytest.raises(trio.ClosedResourceError):
+                await socket.receive_from()
+        with kernel.bind(53) as living:
+            late.close()
+            late_listener.close()
+            assert kernel.datagram_sockets == {53: living}
+
+    run_in_rig(body)

@@ -31,7 +31,7 @@ def fault_orders(lesson: Lesson) -> st.SearchStrategy[str]:
     own = [order for fault in lesson.faults for order in (fault.on, fault.off) if order is not None]
     return st.one_of(
         st.sampled_from(own),
-        st.builds("{} {}".format, st.sampled_from(["kill", "restart", "unplug", "plug"]), hosts),
+        st.builds("{} {}".format, st.sampled_from(["kill", "restart", "move", "unplug", "plug"]), hosts),
         st.builds(
             lambda verb, pair, arrow: f"{verb} {pair[0]}{arrow}{pair[1]}",
             st.sampled_from(["cut", "hold", "restore"]),

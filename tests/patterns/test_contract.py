@@ -11,6 +11,7 @@ from string import ascii_lowercase
 import pytest
 
 from engines.lab.commands import TimedCommand, check_command, parse_command
+from engines.lab.datagrams import Address, DatagramSocket
 from engines.lab.facts import PacketDelivered, PacketKind, PacketSent
 from engines.lab.knobs import KnobBoard, Number, Value
 from engines.lab.session import Session, SessionState
@@ -245,22 +246,34 @@ def test_nothing_arrives_before_it_can(lesson: Lesson) -> None:
 
 @every_lesson
 def test_programs_read_what_was_sent(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a program reads from a connection is, byte for byte, the beginning of what the other has sent, loss or not."""
+    """What a program reads from a connection is, byte for byte, the beginning of what the other has sent, loss or not.
+
+    A datagram that it reads was sent so.
+    """
     read: defaultdict[tuple[int, str], bytearray] = defaultdict(bytearray)
-    receive_some = Endpoint.receive_some
+    datagrams_read: set[bytes] = set()
+    receive_some, receive_from = Endpoint.receive_some, DatagramSocket.receive_from
 
     async def noted(self: Endpoint, max_bytes: int | None = None) -> bytes:
         data = await receive_some(self, max_bytes)
         read[self.flow, self.remote] += data
         return data
 
+    async def noted_too(self: DatagramSocket) -> tuple[bytes, Address]:
+        data, source = await receive_from(self)
+        datagrams_read.add(data)
+        return data, source
+
     monkeypatch.setattr(Endpoint, "receive_some", noted)
+    monkeypatch.setattr(DatagramSocket, "receive_from", noted_too)
     trace = run(lesson, knobs={"loss": 0.1, "jitter": 0.05}).trace
     sent: defaultdict[tuple[int, str], bytearray] = defaultdict(bytearray)
     for _, packet in every(trace, PacketSent):
         if packet.kind is PacketKind.DATA and packet.attempt == 1:
             sent[packet.flow, packet.sender] += packet.payload
-    assert read
+    datagrams_sent = {packet.payload for _, packet in every(trace, PacketSent) if packet.kind is PacketKind.DATAGRAM}
+    assert read or datagrams_read
+    assert datagrams_read <= datagrams_sent
     for stream, data in read.items():
         assert sent[stream].startswith(data), stream
 

@@ -59,6 +59,7 @@ _ROLE_STYLES = {
     Role.ERROR: "error",
     Role.HEARTBEAT: "heartbeat",
     Role.CONTROL: "control",
+    Role.SEALED: "data",
 }
 _ROLE_WORDS = {Role.PUSH: "push", Role.ACK: "ack", Role.ERROR: "error", Role.HEARTBEAT: "heartbeat"}
 _QUIET_ROLES = (Role.ACK, Role.HEARTBEAT, Role.CONTROL)

@@ -1,7 +1,15 @@
 """Stateful and stateless: who has to remember what, and what becomes of it. A module for each lesson."""
 
 from engines.patterns.contract import Pattern
-from engines.patterns.stateful_stateless import balancer, prime, restart, token
+from engines.patterns.stateful_stateless import (
+    balancer,
+    dns_order,
+    prime,
+    quic_migration,
+    restart,
+    tcp_breaks,
+    token,
+)
 
 PATTERN = Pattern(
     name="stateful-stateless",
@@ -14,5 +22,8 @@ PATTERN = Pattern(
         balancer.LESSON,
         token.LESSON,
         prime.LESSON,
+        tcp_breaks.LESSON,
+        dns_order.LESSON,
+        quic_migration.LESSON,
     ),
 )
