@@ -403,8 +403,10 @@ SENTENCES: dict[type[Fact], tuple[Weight, Sentence]] = {
     ),
     f.PoolResized: (
         Weight.TELLING,
-        _plain(
-            "The pool of {0.host} may now serve {0.size} requests at a time. More than that at once still have to queue."
+        _by(
+            {0: "{0.host} closes its pool, and all connections that are in it."},
+            "size",
+            "The pool of {0.host} may now serve {0.size} requests at a time. More than that at once still have to queue.",
         ),
     ),
     f.PoolQueued: (Weight.ROUTINE, _plain("{0.host} wants to send {0.label} and asks its pool for a connection.")),

@@ -210,7 +210,9 @@ _LINES: dict[type[Fact], Line] = {
     f.MessageEnded: _ended,
     f.MessageResumed: _unseen,
     f.PoolCreated: _plain("{0.host}: has a pool for at most {0.size} requests at a time"),
-    f.PoolResized: _plain("{0.host}: pool resized to {0.size} requests at a time"),
+    f.PoolResized: lambda fact, reading: (
+        f"{fact.host}: {f'pool resized to {fact.size} requests at a time' if fact.size else 'closes its pool'}"
+    ),
     f.PoolQueued: _plain("{0.host}: {0.label} asks the pool for a connection"),
     f.PoolAssigned: _plain("{0.host}: the pool gives ticket {0.ticket} connection {0.member}, {0.how}"),
     f.PoolLeft: _plain("{0.host}: ticket {0.ticket} leaves the pool, {0.outcome}"),

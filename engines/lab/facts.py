@@ -342,6 +342,8 @@ class PoolCreated(Fact):
 
 @dataclass(frozen=True, slots=True)
 class PoolResized(Fact):
+    """It serves another number of requests at a time. 0: the pool is closed, and its connections with it."""
+
     pool: int
     host: str
     size: int

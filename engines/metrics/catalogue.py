@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from engines.metrics.collect import Journal
-from engines.metrics.counts import BYTES_OF, MEASURED
+from engines.metrics.counts import BYTES_OF, LATEST, MEASURED
 
 _RECENT_S = 1.0
 
@@ -127,6 +127,34 @@ def _rate_between(journal: Journal, start: Moment, end: Moment) -> float | None:
     return (level.at(end.length) - level.at(start.length)) / span_s if span_s > 0 else None
 
 
+def _pool_use(journal: Journal, at: Moment) -> float | None:
+    places = journal.area("pool-places").at(at.length, at.time_s)
+    return journal.area("pool-use").at(at.length, at.time_s) / places if places else None
+
+
+def _pool_use_between(journal: Journal, start: Moment, end: Moment) -> float | None:
+    used, places = (
+        area.at(end.length, end.time_s) - area.at(start.length, start.time_s)
+        for area in (journal.area("pool-use"), journal.area("pool-places"))
+    )
+    return used / places if places else None
+
+
+def _latest(name: str, what: str) -> Metric:
+    """The value that a program measured last; a stretch of its sparkline shows the one that stood at its end."""
+
+    def value(journal: Journal, at: Moment) -> float | None:
+        level = journal.level(name)
+        return level.at(at.length) if level.began_by(at.length) else None
+
+    def bucket(journal: Journal, start: Moment, end: Moment) -> float | None:
+        return value(journal, end)
+
+    title, _, last = what.rpartition(" ")
+    unit = _MEASURED_UNITS.get(last, "")
+    return Metric(name, (title or what) if unit else what, unit, f"{what}, when last measured", value, bucket)
+
+
 _EVENT_DELAY = "from the moment it happened until a host has heard of it"
 _DELAY = "from the first byte of a request until the last byte of its response can be read by the client"
 _POOL_WAIT = "how long requests waited for a connection of the pool"
@@ -160,6 +188,11 @@ _METRICS = (
     _gauge("pool-queue", "pool queue", "requests that wait for a connection of the pool right now"),
     _quantile("pool-wait", "pool wait p50", f"half waited no longer; {_POOL_WAIT}", "pool-wait", 0.50),
     _quantile("pool-wait-p95", "pool wait p95", f"95 of 100 waited no longer; {_POOL_WAIT}", "pool-wait", 0.95),
+    _gauge("pool-busy", "pool busy", "requests that hold a connection of the pool, or with HTTP/2 a stream of it, right now"),
+    Metric(
+        "pool-use", "pool use", "%", "share of the pool's places that was held, on average so far", _pool_use, _pool_use_between
+    ),
+    _gauge("streams", "streams open", "HTTP/2 requests that are sent and not answered, refused or reset yet, on all connections"),
     _count("work-started", "work started", "", "pieces of work that a host began"),
     _count("work-finished", "work finished", "", "pieces of work that came to an end of their own"),
     _count("work-cancelled", "work cancelled", "", "pieces of work that were called off"),
@@ -189,8 +222,8 @@ _MEASURED_UNITS = {"bytes": "B", "seconds": "s"}
 
 
 def find_metric(name: str) -> Metric:
-    """The metric called `name`; `measured:WHAT` is the sum of all Measured facts of that name, `bytes-of:PROTOCOL` what its
-    connections carried.
+    """The metric called `name`; `measured:WHAT` is the sum of all Measured facts of that name, `latest:WHAT` the last of them,
+    `bytes-of:PROTOCOL` what its connections carried.
 
     A measure whose last word is "bytes" or "seconds" has that unit; any other is a count. Raises UnknownMetric.
     """
@@ -201,6 +234,8 @@ def find_metric(name: str) -> Metric:
         return _count(
             name, protocol, "B", f"bytes sent in packets of connections that speak {protocol}, retransmissions too"
         )
+    if name.startswith(LATEST) and name != LATEST:
+        return _latest(name, name.removeprefix(LATEST))
     what = name.removeprefix(MEASURED)
     if what != name and what:
         unit = _MEASURED_UNITS.get(what.split()[-1], "")

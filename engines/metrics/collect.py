@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from engines.lab.facts import FACTS, Fact
 from engines.lab.trace import Trace
-from engines.metrics.series import Level, Samples
+from engines.metrics.series import Area, Level, Samples
 
 Handlers = dict[type[Fact], Callable[[int], object]]
 
@@ -17,6 +17,7 @@ class Collector(ABC):
         self.trace = trace
         self.levels: dict[str, Level] = {}
         self.samples: dict[str, Samples] = {}
+        self.areas: dict[str, Area] = {}
 
     @abstractmethod
     def handlers(self) -> Handlers:
@@ -26,6 +27,10 @@ class Collector(ABC):
     def level(self, name: str) -> Level:
         """The level called `name`; it begins to exist when it is first asked for."""
         return self.levels.setdefault(name, Level())
+
+    def area(self, name: str) -> Area:
+        """The area called `name`."""
+        return self.areas.setdefault(name, Area())
 
     def series(self, name: str) -> Samples:
         """The samples called `name`."""
@@ -59,6 +64,10 @@ class Journal:
     def samples(self, name: str) -> Samples:
         """The samples called `name`; empty when nothing was measured."""
         return next((c.samples[name] for c in self._collectors if name in c.samples), Samples())
+
+    def area(self, name: str) -> Area:
+        """The area called `name`; empty when nothing ever rose."""
+        return next((c.areas[name] for c in self._collectors if name in c.areas), Area())
 
     def level_names(self, prefix: str) -> list[str]:
         """The levels so far whose names begin with `prefix`, in order of appearance."""

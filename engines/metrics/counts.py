@@ -7,12 +7,17 @@ from engines.lab.facts import (
     ConnectionReset,
     HostCrashed,
     Measured,
+    MessageEnded,
+    MessageStarted,
     PacketDelivered,
     PacketDropped,
     PacketSent,
     PoolAssigned,
+    PoolCreated,
     PoolLeft,
     PoolQueued,
+    PoolResized,
+    Role,
     TimedOut,
     WorkFinished,
     WorkStarted,
@@ -22,6 +27,7 @@ from engines.metrics.collect import Collector, Handlers
 
 BYTES_OF = "bytes-of:"
 MEASURED = "measured:"
+LATEST = "latest:"
 
 
 class Packets(Collector):
@@ -118,34 +124,110 @@ class Connections(Collector):
 
 
 class Pools(Collector):
-    """Requests that wait for a connection of a pool, and for how long."""
+    """Requests that wait for a connection of a pool and for how long, and how much of the pools is in use."""
 
     def __init__(self, trace: Trace) -> None:
         super().__init__(trace)
         self.queue = self.level("pool-queue")
+        self.busy = self.level("pool-busy")
         self.wait = self.series("pool-wait")
+        self.use = self.area("pool-use")
+        self.places = self.area("pool-places")
         self._queued: dict[tuple[int, int, int], float] = {}
+        self._served: set[tuple[int, int, int]] = set()
+        self._sizes: dict[tuple[int, int], int] = {}
 
     def handlers(self) -> Handlers:
-        return {PoolQueued: self._enter, PoolAssigned: self._got, PoolLeft: self._leave}
+        return {
+            PoolCreated: self._sized,
+            PoolResized: self._sized,
+            PoolQueued: self._enter,
+            PoolAssigned: self._got,
+            PoolLeft: self._leave,
+        }
 
     def _ticket(self, i: int) -> tuple[int, int, int]:
         return self.trace.b[i], self.trace.a[i], self.trace.c[i]
+
+    def _sized(self, i: int) -> None:
+        host, pool, size = self._ticket(i)
+        self.places.add(i, self.trace.time[i], size - self._sizes.get((host, pool), 0))
+        self._sizes[host, pool] = size
 
     def _enter(self, i: int) -> None:
         self._queued[self._ticket(i)] = self.trace.time[i]
         self.queue.add(i, 1)
 
     def _got(self, i: int) -> None:
-        since_s = self._leave(i)
+        since_s = self._unqueue(i)
         if since_s is not None:
             self.wait.add(i, self.trace.time[i] - since_s)
+        if self._ticket(i) not in self._served:
+            self._served.add(self._ticket(i))
+            self._hold(i, 1)
 
-    def _leave(self, i: int) -> float | None:
+    def _leave(self, i: int) -> None:
+        self._unqueue(i)
+        if self._ticket(i) in self._served:
+            self._served.remove(self._ticket(i))
+            self._hold(i, -1)
+
+    def _hold(self, i: int, amount: int) -> None:
+        self.busy.add(i, amount)
+        self.use.add(i, self.trace.time[i], amount)
+
+    def _unqueue(self, i: int) -> float | None:
         since_s = self._queued.pop(self._ticket(i), None)
         if since_s is not None:
             self.queue.add(i, -1)
         return since_s
+
+
+class OpenStreams(Collector):
+    """Streams of HTTP/2 that are open: from the request's head until the response is complete, reset, or its connection gone."""
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__(trace)
+        self.streams = self.level("streams")
+        self._open: dict[int, set[int]] = {}  # by connection, for those that speak HTTP/2
+
+    def handlers(self) -> Handlers:
+        return {
+            ConnectionOpening: self._opening,
+            ConnectionClosed: self._connection_ended,
+            ConnectionReset: self._connection_ended,
+            MessageStarted: self._started,
+            MessageEnded: self._ended,
+        }
+
+    def _opening(self, i: int) -> None:
+        if self.trace.names[self.trace.e[i]] == "h2":
+            self._open[self.trace.a[i]] = set()
+
+    def _started(self, i: int) -> None:
+        flow, role, stream = self.trace.a[i], self.trace.d[i], self.trace.f[i]
+        if flow not in self._open or not stream:
+            return
+        if role == Role.REQUEST and stream not in self._open[flow]:
+            self._open[flow].add(stream)
+            self.streams.add(i, 1)
+        elif role == Role.ERROR and self.trace.text(i).startswith("RST_STREAM"):
+            self._close(i, flow, stream)
+
+    def _ended(self, i: int) -> None:
+        message = self.trace.a[i]
+        if self.trace.d[message] != Role.RESPONSE or self.trace.text(message).startswith("1"):
+            return  # a request, or an interim response: the answer proper is still to come (RFC 9110, section 15.2)
+        self._close(i, self.trace.a[message], self.trace.f[message])
+
+    def _connection_ended(self, i: int) -> None:
+        for stream in list(self._open.get(self.trace.a[i], ())):
+            self._close(i, self.trace.a[i], stream)
+
+    def _close(self, i: int, flow: int, stream: int) -> None:
+        if stream in self._open.get(flow, ()):
+            self._open[flow].remove(stream)
+            self.streams.add(i, -1)
 
 
 class Work(Collector):
@@ -190,6 +272,7 @@ class Programs(Collector):
     def __init__(self, trace: Trace) -> None:
         super().__init__(trace)
         self.timeouts = self.level("timeouts")
+        self._latest: dict[str, float] = {}
 
     def handlers(self) -> Handlers:
         return {TimedOut: self._timed_out, Measured: self._measured}
@@ -198,4 +281,7 @@ class Programs(Collector):
         self.timeouts.add(i, 1)
 
     def _measured(self, i: int) -> None:
-        self.level(MEASURED + self.trace.names[self.trace.b[i]]).add(i, self.trace.x[i])
+        what, amount = self.trace.names[self.trace.b[i]], self.trace.x[i]
+        self.level(MEASURED + what).add(i, amount)
+        self.level(LATEST + what).add(i, amount - self._latest.get(what, 0.0))
+        self._latest[what] = amount

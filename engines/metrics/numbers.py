@@ -6,11 +6,11 @@ from engines.lab.trace import Trace
 from engines.lab.units import format_quantity
 from engines.metrics.catalogue import Metric, Moment, find_metric
 from engines.metrics.collect import Journal
-from engines.metrics.counts import MEASURED, Connections, Packets, Pools, Programs, Protocols, Work
+from engines.metrics.counts import MEASURED, Connections, OpenStreams, Packets, Pools, Programs, Protocols, Work
 from engines.metrics.events import Events
 from engines.metrics.exchanges import Exchanges
 
-COLLECTORS = (Exchanges, Packets, Connections, Protocols, Pools, Work, Programs, Events)
+COLLECTORS = (Exchanges, Packets, Connections, OpenStreams, Protocols, Pools, Work, Programs, Events)
 
 
 class Numbers:

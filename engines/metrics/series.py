@@ -1,6 +1,6 @@
-"""The two append-only series behind every number: a level that steps, and samples that pile up.
+"""The append-only series behind every number: a level that steps, the area below it, and samples that pile up.
 
-Both are indexed by fact, not by time, so that their value after any number of facts is found by bisection: going back
+All are indexed by fact, not by time, so that their value after any number of facts is found by bisection: going back
 over a million facts costs as little as following the last one.
 """
 
@@ -53,6 +53,34 @@ class Level:
             if i + 1 == len(facts) or time_s[facts[i + 1]] > time_s[facts[i]]
         )
         return max([self.at(start), *lasting])
+
+
+class Area:
+    """The seconds that a gauge has piled up: two requests in flight for three seconds are six."""
+
+    __slots__ = ("_areas", "_facts", "_heights", "_times")
+
+    def __init__(self) -> None:
+        self._facts = array("I")
+        self._times = array("d")
+        self._heights = array("d")
+        self._areas = array("d")
+
+    def add(self, fact_id: int, time_s: float, amount: float) -> None:
+        """Fact `fact_id`, at `time_s`, changed the gauge by `amount`. Facts come in order."""
+        self._areas.append(self._at(len(self._facts), time_s))
+        self._heights.append((self._heights[-1] if self._heights else 0.0) + amount)
+        self._facts.append(fact_id)
+        self._times.append(time_s)
+
+    def at(self, length: int, time_s: float) -> float:
+        """The seconds until `time_s`, of which the first `length` facts tell."""
+        return self._at(bisect_left(self._facts, length), time_s)
+
+    def _at(self, place: int, time_s: float) -> float:
+        if not place:
+            return 0.0
+        return self._areas[place - 1] + self._heights[place - 1] * (time_s - self._times[place - 1])
 
 
 class Samples:

@@ -6,17 +6,19 @@ take turns at reading, so that a slow response holds up the others: the opposite
 
 import math
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from types import TracebackType
 
 import httpx
 import trio
 
 from engines.lab.host import Host
-from engines.lab.knobs import Choice, Value
+from engines.lab.knobs import Choice, KnobBoard, Number, Value
 from engines.wire.h2_connection import Connection
 from engines.wire.h2_pool import Lease, StreamPool
 from engines.wire.h2_stream import H2Options, Headers, Stream, StreamError
+from engines.wire.http2_frames import DEFAULT_WINDOW
 from engines.wire.http_client import closing, make_client, time_limits
 
 QUEUE, OPEN_ANOTHER = "queue", "open another"
@@ -28,6 +30,18 @@ STREAM_POLICY_KNOB = Choice(
     (QUEUE, OPEN_ANOTHER),
     "when the server bears no more streams on a connection: requests queue (httpx), or a new one is opened (Envoy)",
 )
+
+AS_IT_ARRIVES, AS_IT_IS_READ = "as it arrives", "as it is read"
+
+WINDOW_KNOBS = (
+    Number("stream-window", "stream window", "B", DEFAULT_WINDOW, 1000, 16_000_000, 1000,
+           "DATA that the server may send unasked on each stream (RFC 9113, 6.9.2: 65,535 B)", ratio=2.0, integer=True),
+    Number("connection-window", "connection window", "B", DEFAULT_WINDOW, DEFAULT_WINDOW, 16_000_000, 1000,
+           "the same for all streams together (RFC 9113, 6.9.2: 65,535 B)", ratio=2.0, integer=True),
+    Choice("window-opens", "connection's opens", AS_IT_ARRIVES, (AS_IT_ARRIVES, AS_IT_IS_READ),
+           "when the connection's window is opened again: as data arrives, or as the program has read it"),
+)  # fmt: skip
+"""What an HTTP/2 client lets a server send (see `H2Options`); `h2_client` follows them, on open connections too."""
 
 MOST_CONNECTIONS = 100
 """How many connections to one server "open another" goes up to (httpx 0.28: 100 in all)."""
@@ -58,16 +72,35 @@ async def h2_client(
 ) -> AsyncIterator[httpx.AsyncClient]:
     """An httpx client on `host` that speaks HTTP/2 only, one connection to each server as long as its stream limit allows.
 
-    It follows the knobs `*-timeout`, and `stream-policy` (else `policy`), where the scenario has them. Time limits that a request
-    sets itself win; `math.inf` is none. Raises httpx's exceptions, as `http_client` does.
+    It follows the knobs `*-timeout`, `stream-policy` (else `policy`) and those for windows (else `options`), where the scenario
+    has them. Time limits that a request sets itself win; `math.inf` is none. Raises httpx's exceptions, as `http_client` does.
     """
     knob = STREAM_POLICY_KNOB.name
     first = str(host.knobs[knob]) if knob in host.knobs else policy
+    wanted = options or H2Options()
+
+    def retune(value: Value) -> None:
+        pool.retune(_with_windows(wanted, host.knobs))
+
     async with trio.open_nursery() as nursery:
-        pool = StreamPool(host, nursery, options or H2Options(), _most(first))
+        pool = StreamPool(host, nursery, _with_windows(wanted, host.knobs), _most(first))
         async with make_client(_StreamTransport(host, pool), base_url) as client:
-            with host.knobs.watching(knob, lambda value: pool.allow(_most(value))):
+            with ExitStack() as knobs:
+                knobs.enter_context(host.knobs.watching(knob, lambda value: pool.allow(_most(value))))
+                for window in WINDOW_KNOBS:
+                    knobs.enter_context(host.knobs.watching(window.name, retune))
                 yield client
+
+
+def _with_windows(options: H2Options, knobs: KnobBoard) -> H2Options:
+    """`options`, but for what the scenario's knobs say."""
+    stream, connection, opens = (knob.name for knob in WINDOW_KNOBS)
+    return replace(
+        options,
+        stream_window=int(knobs.number(stream)) if stream in knobs else options.stream_window,
+        connection_window=int(knobs.number(connection)) if connection in knobs else options.connection_window,
+        hold_connection_window=knobs[opens] == AS_IT_IS_READ if opens in knobs else options.hold_connection_window,
+    )
 
 
 def _most(policy: Value) -> int:

@@ -9,7 +9,6 @@ RFC lets those go on that the server still answers (section 6.8).
 """
 
 import struct
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -22,6 +21,7 @@ from h2.events import (
     DataReceived,
     RemoteSettingsChanged,
     ResponseReceived,
+    SettingsAcknowledged,
     StreamEnded,
     StreamReset,
     TrailersReceived,
@@ -33,6 +33,7 @@ from h2.settings import SettingCodes, Settings
 from engines.lab.host import Host
 from engines.lab.recorder import because_of, present_cause
 from engines.lab.tcp import Endpoint
+from engines.wire.h2_outbox import Outbox
 from engines.wire.h2_stream import Credit, H2Options, Headers, Stream, StreamError
 from engines.wire.http2_frames import DEFAULT_WINDOW, HEADER_SIZE, FrameSplitter, FrameType, error_name
 
@@ -60,22 +61,15 @@ class Connection:
         self._scope = trio.CancelScope()
         self._streams: dict[int, Stream] = {}
         self._splitter = FrameSplitter()
-        self._credit = Credit(
-            options.connection_window // 4
-        )  # less than h2's half, which counts what comes after a reset
-        self._outbox: deque[tuple[bytes, int]] = deque()  # bytes, and the fact because of which they are sent
-        self._work = trio.lowlevel.ParkingLot()
-        self._written = trio.lowlevel.ParkingLot()
-        self._closing = False
+        self._credit = Credit(_worth(options))
+        self._unread = 0  # bytes whose place in the connection's window is theirs until they are read
+        self._outbox = Outbox()
         self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None))
-        self._h2.local_settings = Settings(
-            client=True,
-            initial_values={SettingCodes.ENABLE_PUSH: 0, SettingCodes.INITIAL_WINDOW_SIZE: options.stream_window},
-        )
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             DataReceived: self._data_received,
             RemoteSettingsChanged: self._settings_changed,
             ResponseReceived: self._response_received,
+            SettingsAcknowledged: self._settings_acknowledged,
             StreamEnded: self._stream_ended,
             StreamReset: self._stream_reset,
             TrailersReceived: self._trailers_received,
@@ -89,7 +83,7 @@ class Connection:
     @property
     def usable(self) -> bool:
         """Whether a new request may be given to it."""
-        return self.error is None and not self.going_away and not self._closing
+        return self.error is None and not self.going_away and not self._outbox.closing
 
     @property
     def is_open(self) -> bool:
@@ -111,7 +105,7 @@ class Connection:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write, nursery.cancel_scope)
                     await self._read(self._endpoint)
-                    self._stop_writing()
+                    self._outbox.close()
                     nursery.cancel_scope.deadline = trio.current_time() + LINGER_S
             finally:
                 self._endpoint.close()
@@ -120,6 +114,10 @@ class Connection:
     def _begin(self) -> None:
         """The preface, our SETTINGS, and a larger window for the connection where one is wanted, in one write."""
         self._cause = present_cause()
+        self._h2.local_settings = Settings(
+            client=True,
+            initial_values={SettingCodes.ENABLE_PUSH: 0, SettingCodes.INITIAL_WINDOW_SIZE: self.options.stream_window},
+        )
         self._h2.initiate_connection()
         if self.options.connection_window > DEFAULT_WINDOW:
             self._h2.increment_flow_control_window(self.options.connection_window - DEFAULT_WINDOW)
@@ -161,18 +159,9 @@ class Connection:
     async def _write(self, life: trio.CancelScope) -> None:
         """Write until the connection is to be closed and all is said; that ends its life."""
         assert self._endpoint is not None
-        while True:
-            while self._outbox:
-                data, cause = self._outbox.popleft()
-                because_of(cause)
-                try:
-                    await self._endpoint.send_all(data)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    return  # the reader learns why
-            self._written.unpark_all()
-            if self._closing:
-                return life.cancel()
-            await self._work.park()
+        await self._outbox.run(self._endpoint)
+        if self._outbox.closing:
+            life.cancel()
 
     def _flush(self, but: FrameType | None = None) -> None:
         """Hand what h2 has written to the writer, but for frames of one type.
@@ -183,13 +172,7 @@ class Connection:
         data = self._h2.data_to_send()
         if but is not None:
             data = b"".join(frame for header, frame in FrameSplitter().take(data) if header.type != but)
-        if data and not self._closing:
-            self._outbox.append((data, present_cause()))
-            self._work.unpark_all()
-
-    def _stop_writing(self) -> None:
-        self._closing = True
-        self._work.unpark_all()
+        self._outbox.put(data)
 
     def _die(self, error: StreamError) -> None:
         """No stream has a future here."""
@@ -200,19 +183,19 @@ class Connection:
         for stream in list(self._streams.values()):
             self._forget(stream)
             stream.fail(error)
-        self._written.unpark_all()
+        self._outbox.release()
         self._changed()
 
     def close(self) -> None:
         """Say goodbye and close, without waiting: GOAWAY with NO_ERROR, then the writer's last bytes, then FIN."""
-        if self._closing or self.error is not None:
+        if self._outbox.closing or self.error is not None:
             return
         if self._endpoint is None:
             self._scope.cancel()
             return
         self._h2.close_connection()
         self._flush()
-        self._stop_writing()
+        self._outbox.close()
         self._scope.deadline = trio.current_time() + LINGER_S
 
     def _close_if_over(self) -> None:
@@ -263,18 +246,17 @@ class Connection:
 
     async def written(self) -> None:
         """Wait until the kernel has taken all that was to be sent so far."""
-        await trio.lowlevel.checkpoint()
-        while self._outbox and self.error is None:
-            await self._written.park()
+        await self._outbox.emptied()
 
     def taken(self, stream: Stream, due: int, size: int) -> None:
         """The program took `size` bytes of a response; `due` bytes of the stream's window are to be given back."""
-        if self.error is not None or self._closing:
+        if self.error is not None or self._outbox.closing:
             return
         if due and not stream.ended and not stream.closed:
             self._h2.increment_flow_control_window(due, stream.number)
-        if self.options.hold_connection_window:
-            self._give_back(size)
+        read = min(size, self._unread)
+        self._unread -= read
+        self._give_back(read)
         self._flush()
 
     def _give_back(self, size: int) -> None:
@@ -282,10 +264,27 @@ class Connection:
         if due:
             self._h2.increment_flow_control_window(due)
 
+    def retune(self, options: H2Options) -> None:
+        """Other windows from now on. A stream's window is a setting, which changes those of open streams as well (RFC 9113,
+        section 6.9.2); the connection's can only be opened further, or opened no more until enough has been read."""
+        before, self.options = self.options, options
+        self._credit.worth = _worth(options)
+        if self._endpoint is None or not self.usable:
+            return
+        if options.stream_window != before.stream_window:
+            self._h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: options.stream_window})
+            for stream in self._streams.values():
+                stream.retune(options.stream_window)
+        if not options.hold_connection_window:
+            freed, self._unread = self._unread, 0
+            self._give_back(freed)
+        self._give_back(options.connection_window - before.connection_window)
+        self._flush()
+
     def cancel(self, stream: Stream) -> None:
         if stream.closed:
             return
-        if not self._closing:
+        if not self._outbox.closing:
             self._h2.reset_stream(stream.number, ErrorCodes.CANCEL)
             self._flush()
         self._forget(stream)
@@ -312,7 +311,9 @@ class Connection:
             stream.trailers += _bytes_of(event.headers)
 
     def _data_received(self, event: DataReceived) -> None:
-        if not self.options.hold_connection_window:
+        if self.options.hold_connection_window:
+            self._unread += event.flow_controlled_length
+        else:
             self._give_back(event.flow_controlled_length)
         if stream := self._streams.get(event.stream_id):
             stream.take_data(event.data, event.flow_controlled_length)
@@ -349,6 +350,14 @@ class Connection:
             stream.wake()  # INITIAL_WINDOW_SIZE changes the windows of open streams too (section 6.9.2)
         self._changed()
 
+    def _settings_acknowledged(self, event: SettingsAcknowledged) -> None:
+        """A smaller window can be less than nothing for a stream in flight (section 6.9.2), and h2 4.4 then takes even an empty
+        DATA frame for a breach: bring it up to nothing."""
+        for number in self._streams:
+            missing = -self._h2.remote_flow_control_window(number)
+            if missing > 0:
+                self._h2.increment_flow_control_window(missing, number)
+
     def _told_to_go(self, frame: bytes) -> None:
         """GOAWAY: streams above the last one named were not and will not be processed (section 6.8)."""
         last, code = struct.unpack_from(">LL", frame, HEADER_SIZE)
@@ -359,6 +368,11 @@ class Connection:
             self._forget(stream)
             stream.fail(StreamError(httpx.RemoteProtocolError, reason, unprocessed=True))
         self._changed()
+
+
+def _worth(options: H2Options) -> int:
+    """Less than h2's half, which counts what comes after a reset."""
+    return options.connection_window // 4
 
 
 def _bytes_of(headers: Iterable[Any]) -> Headers:

@@ -77,6 +77,12 @@ class StreamPool:
         self._most = most_connections
         self._review()
 
+    def retune(self, options: H2Options) -> None:
+        """Other windows, on connections that are open too."""
+        self._options = options
+        for member in self._members:
+            member.connection.retune(options)
+
     def enter(self, origin: Origin, label: str) -> Lease:
         """A request wants a stream to `origin`."""
         self._lease_count += 1
@@ -113,6 +119,9 @@ class StreamPool:
     def close(self) -> None:
         """Close all connections, without waiting."""
         self._most = 0
+        if self._size:
+            self._size = 0
+            self._record(PoolResized(self.number, self._host.name, 0))
         members, self._members = self._members, []
         for member in members:
             member.connection.close()

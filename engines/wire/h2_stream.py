@@ -46,13 +46,13 @@ class Credit:
     """Bytes of a receive window that may be given back; small amounts wait until they are worth a frame."""
 
     def __init__(self, worth: int) -> None:
-        self._worth = max(1, worth)
+        self.worth = worth
         self._owed = 0
 
     def due(self, size: int) -> int:
-        """Note that `size` bytes are free again; returns how many to announce now."""
+        """Note that `size` bytes are free again (or, if negative, so many less); returns how many to announce now."""
         self._owed += size
-        if self._owed < self._worth:
+        if self._owed < max(1, self.worth):
             return 0
         due, self._owed = self._owed, 0
         return due
@@ -183,6 +183,11 @@ class Stream:
         if not self.closed:
             self.closed = True
             self._on_closed()
+
+    def retune(self, window: int) -> None:
+        """The stream's window has another size."""
+        self._credit.worth = window // 2
+        self._connection.taken(self, self._credit.due(0), 0)
 
     def wake(self) -> None:
         self._cause = present_cause()

@@ -60,6 +60,11 @@ class RecordedPool(httpcore.AsyncConnectionPool):
         self._record(PoolResized(self.number, self._host.name, size))
         await self._close_connections(self._assign_requests_to_connections())
 
+    async def aclose(self) -> None:
+        """Close all connections; whoever still uses one learns of it."""
+        self._record(PoolResized(self.number, self._host.name, 0))
+        await super().aclose()
+
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
         """As httpcore's, and a pool timeout is recorded."""
         try:

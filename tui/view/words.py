@@ -226,7 +226,7 @@ _RULES: dict[int, _MarkRule] = {
     f.ConnectionRefused.code: _MarkRule(lambda r, i: f"c{r.a[i]} refused", "error", "dead", "b"),
     f.ConnectionReset.code: _MarkRule(lambda r, i: f"c{r.a[i]} broken: {r.names[r.c[i]]}", "error", "dead", "b"),
     f.PoolCreated.code: _MarkRule(lambda r, i: f"pool of {r.c[i]}", host="b"),
-    f.PoolResized.code: _MarkRule(lambda r, i: f"pool resized to {r.c[i]}", host="b"),
+    f.PoolResized.code: _MarkRule(lambda r, i: f"pool resized to {r.c[i]}" if r.c[i] else "pool closed", host="b"),
     f.PoolQueued.code: _MarkRule(lambda r, i: f"queued for the pool: {r.text(i)}", host="b"),
     f.PoolAssigned.code: _MarkRule(lambda r, i: f"pool gave connection {r.d[i]} ({r.names[r.e[i]]})", host="b"),
     f.PoolLeft.code: _MarkRule(lambda r, i: f"pool: {r.names[r.d[i]]}", host="b"),
