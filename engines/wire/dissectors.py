@@ -8,6 +8,7 @@ from engines.wire.http1 import Http1Dissector
 from engines.wire.http2 import Http2Dissector
 from engines.wire.kafka import KafkaDissector
 from engines.wire.mqtt import MqttDissector
+from engines.wire.postgres import PostgresDissector
 from engines.wire.sse_dissector import SseDissector
 from engines.wire.ssh_dissector import SshDissector
 from engines.wire.websocket_dissector import WebSocketDissector
@@ -26,6 +27,7 @@ DISSECTORS: dict[str, DissectorFactory] = {
     SshDissector.name: SshDissector,
     MqttDissector.name: MqttDissector,
     KafkaDissector.name: KafkaDissector,
+    PostgresDissector.name: PostgresDissector,
 }
 
 
