@@ -2,7 +2,16 @@
 
 from difflib import get_close_matches
 
-from engines.patterns import long_polling, pub_sub, push, request_response, short_polling, sse, stateful_stateless
+from engines.patterns import (
+    long_polling,
+    multiplexing,
+    pub_sub,
+    push,
+    request_response,
+    short_polling,
+    sse,
+    stateful_stateless,
+)
 from engines.patterns.contract import Lesson, Pattern
 
 PATTERNS: tuple[Pattern, ...] = (
@@ -12,6 +21,7 @@ PATTERNS: tuple[Pattern, ...] = (
     long_polling.PATTERN,
     sse.PATTERN,
     pub_sub.PATTERN,
+    multiplexing.PATTERN,
     stateful_stateless.PATTERN,
 )
 
