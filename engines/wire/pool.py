@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import httpcore
+import trio
 from httpcore._async.connection_pool import AsyncPoolRequest
 from httpcore._async.interfaces import AsyncConnectionInterface
 
@@ -31,9 +32,9 @@ from engines.wire.backend import HostBackend
 class _Ticket:
     """One request's stay in the pool."""
 
-    def __init__(self, number: int, pool_limit_s: float) -> None:
+    def __init__(self, number: int, gives_up_s: float) -> None:
         self.number = number
-        self.pool_limit_s = pool_limit_s
+        self.gives_up_s = gives_up_s  # when its patience ends
         self.member: int | None = None
 
 
@@ -99,6 +100,7 @@ class RecordedPool(httpcore.AsyncConnectionPool):
     def _assign_requests_to_connections(self) -> list[AsyncConnectionInterface]:
         """httpcore's decision, taken down in writing."""
         reasons = {connection: _why_unfit(connection) for connection in self._connections}
+        self._note_departures()
         self._note_newcomers()
         closing = self._let_unfit_go() + self._serve_queue()
         for connection, reason in reasons.items():
@@ -107,7 +109,6 @@ class RecordedPool(httpcore.AsyncConnectionPool):
                 self._record(PoolEvicted(self.number, self._host.name, member, reason or "surplus"))
         for request in self._requests:
             self._note_assignment(request)
-        self._note_departures()
         return closing
 
     def _let_unfit_go(self) -> list[AsyncConnectionInterface]:
@@ -156,7 +157,8 @@ class RecordedPool(httpcore.AsyncConnectionPool):
             if request not in self._tickets:
                 limit = request.request.extensions.get("timeout", {}).get("pool")
                 self._ticket_count += 1
-                self._tickets[request] = _Ticket(self._ticket_count, math.inf if limit is None else limit)
+                gives_up_s = math.inf if limit is None else trio.current_time() + limit
+                self._tickets[request] = _Ticket(self._ticket_count, gives_up_s)
                 label = f"{request.request.method.decode()} {request.request.url.target.decode()}"
                 self._record(PoolQueued(self.number, self._host.name, self._ticket_count, Text(label)))
 
@@ -179,7 +181,8 @@ class RecordedPool(httpcore.AsyncConnectionPool):
     def _note_departures(self) -> None:
         for request in [r for r in self._tickets if r not in self._requests]:
             ticket = self._tickets.pop(request)
-            outcome = "returned" if ticket.member is not None else "gave up"
+            late = trio.current_time() >= ticket.gives_up_s
+            outcome = "returned" if ticket.member is not None else "timed out" if late else "gave up"
             self._record(PoolLeft(self.number, self._host.name, ticket.number, outcome))
 
 
