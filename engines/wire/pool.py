@@ -168,6 +168,8 @@ class RecordedPool(httpcore.AsyncConnectionPool):
         if request.connection is None:
             ticket.member = None
             return
+        if request.connection not in self._connections:
+            return  # it died, and has left the pool before the request that held it
         how = "reused"
         if request.connection not in self._members:
             how = "opened"

@@ -204,12 +204,13 @@ def pools_lend_what_they_have(facts: list[Recorded]) -> Breaches:
                 if holders and one_each[pool]:
                     yield f"#{record.id} lends connection {member} to {ticket}, while {holders} hold it"
                 lent[pool][ticket] = member
-                if len(lent[pool]) > sizes[pool]:
-                    yield f"#{record.id} lends {len(lent[pool])} of {sizes[pool]}"
                 known = states.get((pool, member))
                 if (how == "opened") != (known is None) or known == "gone":
                     yield f"#{record.id}: connection {member} is {how}, and was {known}"
                 states.setdefault((pool, member), "opening")
+                alive = [held for held in lent[pool].values() if states[pool, held] != "gone"]
+                if len(alive) > sizes[pool]:
+                    yield f"#{record.id} lends {len(alive)} of {sizes[pool]}"
             case PoolLeft(pool, _, ticket):
                 lent[pool].pop(ticket, None)
             case PoolEvicted(pool, _, member):

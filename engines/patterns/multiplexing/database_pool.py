@@ -24,7 +24,7 @@ from engines.lab.knobs import Choice, Number, Value
 from engines.lab.scenario import Fault, HostSpec
 from engines.patterns.contract import Beat, Lesson
 from engines.patterns.multiplexing.processors import Processors
-from engines.patterns.troubles import DROP_PACKET, LOSE_RESPONSE
+from engines.patterns.troubles import LOSE_RESPONSE
 from engines.wire.connection_pool import ConnectionPool, PoolTerms, PoolTimeout
 from engines.wire.postgres import PostgresDissector
 from engines.wire.postgres_client import PgConnection, PgError, pg_connect
@@ -76,7 +76,7 @@ def terms_of(host: Host) -> PoolTerms:
 async def answer(host: Host, pool: ConnectionPool[PgConnection], number: int, report: bool) -> None:
     """One request: borrow a connection, ask, give it back."""
     name = f"report {number}" if report else f"order {number}"
-    sql = REPORT if report else f"SELECT item, state FROM orders WHERE id = {1 + number % ORDERS}"
+    sql = REPORT if report else f"SELECT * FROM orders WHERE id = {1 + number % ORDERS}"
     limit_s = host.knobs.number("query-timeout")
     try:
         async with pool.connection(name, host.knobs.number("pool-timeout")) as connection:
@@ -189,7 +189,7 @@ LESSON = Lesson(
         Number("idle-timeout", "idle timeout", "s", 600.0, 0.1, inf, 1.0, "after which one more is closed (HikariCP: 10 min)",
                ratio=2.0),
     ),
-    faults=(SLOW_REPORTS, KILL_DATABASE, KILL_APP, UNPLUG_DATABASE, LOSE_RESPONSE, DROP_PACKET),
+    faults=(SLOW_REPORTS, KILL_DATABASE, KILL_APP, UNPLUG_DATABASE, LOSE_RESPONSE),
     metrics=("pool-wait", "pool-wait-p95", "pool-queue", "pool-use", "measured:answered", "measured:starved", "measured:failed",
              "delay", "open"),
     beats=(
