@@ -26,6 +26,8 @@ from engines.lab.trace import Trace
 
 CHECKPOINT_EVERY = 512
 SLICE = 20_000
+DEARER = 5
+"""A fact about a pool takes so many times longer to read than one that is none."""
 SEVERAL = 3
 """So many requests at once make a pool worth a look, even if nobody has to wait."""
 
@@ -208,13 +210,17 @@ class PoolHistory:
         return bool(self._mattered)
 
     def consume(self, budget: int = SLICE) -> bool:
-        """Read at most `budget` more facts; true while there are more to read."""
+        """Read at most `budget` more facts, fewer where many are about pools; true while there are more to read."""
         length = len(self.trace)
         end = min(length, self.seen + budget)
         kind, kinds = self.trace.kind, self._fold.kinds
+        enough = len(self._ids) + budget // DEARER
         for fact_id in range(self.seen, end):
             if kind[fact_id] in kinds:
                 self._take(fact_id)
+                if len(self._ids) >= enough:
+                    end = fact_id + 1
+                    break
         self.seen = end
         return end < length
 

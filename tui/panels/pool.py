@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from engines.pools import Member, Pool, State
 from tui.panels.glyphs import Glyphs
-from tui.panels.lines import Line, Span, clip, fit, line, spread
+from tui.panels.lines import Line, Span, best_fit, clip, fit, line, spread
 
 QUEUED = "queued"
 NOTHING = "No pool here that several requests share at a time."
@@ -29,7 +29,7 @@ def _one(pool: Pool, time_s: float, width: int, height: int, glyphs: Glyphs) -> 
         spread(
             line(Span(f" pool of {pool.host}", "strong")), line(Span(f"at most {pool.size} at a time ", "muted")), width
         ),
-        _counts(cells, glyphs),
+        _counts(cells, width, glyphs),
         _row(cells, pool.size, width, glyphs),
     ]
     rows = list(_rows(pool, time_s, width, glyphs))
@@ -57,13 +57,22 @@ def _glyph(state: str, glyphs: Glyphs) -> str:
     }[state]
 
 
-def _counts(cells: Sequence[str], glyphs: Glyphs) -> Line:
+def _counts(cells: Sequence[str], width: int, glyphs: Glyphs) -> Line:
     """The numbers, which are the key to the glyphs as well. A state in which nobody is goes unsaid."""
-    spans: list[Span] = []
-    for state, style in _STYLES.items():
-        if count := cells.count(state):
-            spans += Span(f" {_glyph(state, glyphs)} ", style), Span(f"{count} {state} ")
-    return line(*spans) if spans else line(Span(" empty", "muted"))
+    counts = [(state, count) for state in _STYLES if (count := cells.count(state))]
+    if not counts:
+        return line(Span(" empty", "muted"))
+
+    def said(gap: str) -> Line:
+        return line(
+            *(
+                span
+                for state, count in counts
+                for span in (Span(f" {_glyph(state, glyphs)}{gap}", _STYLES[state]), Span(f"{count} {state}{gap}"))
+            )
+        )
+
+    return best_fit([said(" "), said("")], width)
 
 
 def _row(cells: Sequence[str], size: int, width: int, glyphs: Glyphs) -> Line:
@@ -98,7 +107,7 @@ def _rows(pool: Pool, time_s: float, width: int, glyphs: Glyphs) -> Iterator[Lin
 def _whom(member: Member) -> str:
     labels = [request.label for request in member.requests.values()]
     if len(labels) > 1:
-        return f"{len(labels)} requests, {labels[0]} {labels[-1]}"
+        return f"{len(labels)} requests, {labels[0]} to {labels[-1]}"
     return labels[0] if labels else ""
 
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 FACTS_A_FRAME = 20_000
 SPARK_BUCKETS = 24
 STORY_SENTENCES = 6
+MOST_POOL_LINES = 300
+"""The pane can be scrolled, but nobody reads a queue of thousands."""
 
 
 class PatternTab(Container):
@@ -224,7 +226,7 @@ class PatternTab(Container):
             lines = number_lines(self._readings(time_s, length), self.numbers_view.room.width, pane.glyphs)
             self.numbers_view.show(lines)
         if self.pool_view.is_on_screen:
-            self.pool_view.show(self._pool_lines(time_s, self.pool_view))
+            self.pool_view.show(self._pool_lines(time_s, self.pool_view, self.pool_view.room.height))
         if pane.is_on_screen:
             pane.show_pane(_PANE_LINES[pane.shown](self, time_s))
         return False
@@ -269,11 +271,11 @@ class PatternTab(Container):
         return above + wire_lines(facts, self.pane.room.width, self.pane.glyphs, as_hex=self.as_hex)
 
     def pool_pane(self, time_s: float) -> list[Line]:
-        return self._pool_lines(time_s, self.pane)
+        return self._pool_lines(time_s, self.pane, MOST_POOL_LINES)
 
-    def _pool_lines(self, time_s: float, view: LineView) -> list[Line]:
+    def _pool_lines(self, time_s: float, view: LineView, height: int) -> list[Line]:
         pools = self._pools.at(self.trace.length_at(time_s))
-        return pool_lines(pools, time_s, view.room.width, view.room.height, view.glyphs)
+        return pool_lines(pools, time_s, view.room.width, height, view.glyphs)
 
     def _chosen(self, time_s: float) -> int | None:
         """The selected fact, if it had happened by `time_s`."""
