@@ -177,7 +177,7 @@ def tickets_are_in_order(facts: list[Recorded]) -> Breaches:
 
 
 def pools_lend_what_they_have(facts: list[Recorded]) -> Breaches:
-    """A pool lends no more than it may; where a connection carries one request at a time, it lends it to one at a time.
+    """Where a connection carries one request at a time, a pool lends no more than it may, and each to one at a time.
 
     A connection is opened once, is there only after that, and is never lent again once the pool has let it go.
     """
@@ -209,7 +209,7 @@ def pools_lend_what_they_have(facts: list[Recorded]) -> Breaches:
                     yield f"#{record.id}: connection {member} is {how}, and was {known}"
                 states.setdefault((pool, member), "opening")
                 alive = [held for held in lent[pool].values() if states[pool, held] != "gone"]
-                if len(alive) > sizes[pool]:
+                if len(alive) > sizes[pool] and one_each[pool]:
                     yield f"#{record.id} lends {len(alive)} of {sizes[pool]}"
             case PoolLeft(pool, _, ticket):
                 lent[pool].pop(ticket, None)

@@ -54,6 +54,12 @@ def test_what_has_no_room_is_counted() -> None:
     assert lines[-1] == "   and 29 more"
 
 
+def test_a_label_that_is_cut_says_so() -> None:
+    member = Member(1, 0.0, True, {1: Request(1, "GET /orders/1?after=1000", 0.0)})
+    text = joined(pool_lines([Pool(1, "client", 6, {1: member})], 1.0, 38, 9, UNICODE))
+    assert " █   1 busy    GET /orders/1?…  1.0 s" in text
+
+
 def test_many_requests_on_one_connection() -> None:
     member = Member(1, 0.0, True, {n: Request(n, f"GET /{n}", 0.0) for n in range(20)})
     text = joined(pool_lines([Pool(1, "client", 100, {1: member})], 1.0, 60, 9, UNICODE))

@@ -113,6 +113,6 @@ def _whom(member: Member) -> str:
 
 def _told(glyph: str, state: str, number: str, whom: str, since_s: float, width: int, glyphs: Glyphs) -> Line:
     since = f" {max(0.0, since_s):.1f} s "
-    label = Span(fit(whom, width - 15 - len(since), glyphs.ellipsis))
+    label = Span(fit(whom, width - 16 - len(since), glyphs.ellipsis))
     left = line(Span(f" {glyph} ", _STYLES[state]), Span(f"{number:>3} {state:<7} ", "muted"), label)
     return spread(left, line(Span(since, "muted")), width)
