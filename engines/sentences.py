@@ -191,6 +191,9 @@ _EVICTED = {
     "gave up": "{0.host} takes connection {0.member} out of its pool before it was open: nobody waits for it any more.",
     "idle for another origin": "{0.host} closes an idle connection of its pool to make room for one to another server.",
     "failed": "{0.host} takes connection {0.member} out of its pool: it broke.",
+    "idle too long": "{0.host} closes connection {0.member} of its pool: nobody has needed it for a while.",
+    "too old": "{0.host} closes connection {0.member} of its pool: it is so old that something between here and there may"
+    " drop it any moment. Better to part in peace.",
 }
 
 
@@ -418,6 +421,14 @@ SENTENCES: dict[type[Fact], tuple[Weight, Sentence]] = {
     f.PoolEvicted: (
         Weight.ORDINARY,
         _by(_EVICTED, "reason", "Connection {0.member} leaves the pool of {0.host}: {0.reason}."),
+    ),
+    f.PoolOpening: (
+        Weight.ORDINARY,
+        _plain("{0.host} opens connection {0.member} of its pool ahead of need: nobody waits for it yet."),
+    ),
+    f.PoolOpened: (
+        Weight.ROUTINE,
+        _plain("Connection {0.member} in the pool of {0.host} is open. From now on it costs nothing but its upkeep."),
     ),
     f.EventBorn: (Weight.ORDINARY, _plain("Event {0.event} happens on {0.host}. Nobody else knows of it yet.")),
     f.EventHandled: (Weight.ORDINARY, _event_handled),

@@ -227,6 +227,8 @@ _LINES: dict[type[Fact], Line] = {
     f.PoolAssigned: _plain("{0.host}: the pool gives ticket {0.ticket} connection {0.member}, {0.how}"),
     f.PoolLeft: _plain("{0.host}: ticket {0.ticket} leaves the pool, {0.outcome}"),
     f.PoolEvicted: _plain("{0.host}: connection {0.member} leaves the pool, {0.reason}"),
+    f.PoolOpening: _plain("{0.host}: the pool opens connection {0.member} ahead of need"),
+    f.PoolOpened: _plain("{0.host}: connection {0.member} of the pool is open"),
     f.EventBorn: _plain("{0.host}: event {0.event} happens"),
     f.EventHandled: _plain("{0.host}: hears of event {0.event}"),
     f.EventLost: _plain("{0.host}: gives event {0.event} up, {0.reason}"),

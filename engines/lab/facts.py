@@ -385,12 +385,30 @@ class PoolLeft(Fact):
 
 @dataclass(frozen=True, slots=True)
 class PoolEvicted(Fact):
-    """A connection left the pool. `reason`: "closed by peer", "surplus", "idle for another origin", "failed"."""
+    """A connection left the pool. `reason`: "closed by peer", "surplus", "idle for another origin", "failed", …"""
 
     pool: int
     host: str
     member: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOpening(Fact):
+    """The pool began to open connection `member` of its own accord; one that a request waits for has a PoolAssigned instead."""
+
+    pool: int
+    host: str
+    member: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOpened(Fact):
+    """Connection `member` of the pool is there and can carry requests: connected, greeted and let in."""
+
+    pool: int
+    host: str
+    member: int
 
 
 # --- events that an application has to tell somebody of -----------------------------------------------------------------
@@ -463,6 +481,8 @@ FACTS: tuple[type[Fact], ...] = (
     EventHandled,
     EventLost,
     MessageResumed,
+    PoolOpening,
+    PoolOpened,
 )
 """All facts; a fact's place is its code in a trace, so new ones go to the end."""
 

@@ -9,6 +9,7 @@ from engines.wire.http2 import Http2Dissector
 from engines.wire.kafka import KafkaDissector
 from engines.wire.mqtt import MqttDissector
 from engines.wire.plain import PlainDissector
+from engines.wire.postgres import PostgresDissector
 from engines.wire.quic_dissector import QuicDissector
 from engines.wire.sse_dissector import SseDissector
 from engines.wire.ssh_dissector import SshDissector
@@ -30,6 +31,7 @@ DISSECTORS: dict[str, DissectorFactory] = {
     KafkaDissector.name: KafkaDissector,
     PlainDissector.name: PlainDissector,
     QuicDissector.name: QuicDissector,
+    PostgresDissector.name: PostgresDissector,
 }
 
 

@@ -124,6 +124,7 @@ class Connection:
             self._h2.increment_flow_control_window(self.options.connection_window - DEFAULT_WINDOW)
         self._flush()
         self._opened.set()
+        self._changed()
 
     async def _read(self, endpoint: Endpoint) -> None:
         while True:

@@ -10,7 +10,16 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
-from engines.lab.facts import PoolAssigned, PoolCreated, PoolEvicted, PoolLeft, PoolQueued, PoolResized, Text
+from engines.lab.facts import (
+    PoolAssigned,
+    PoolCreated,
+    PoolEvicted,
+    PoolLeft,
+    PoolOpened,
+    PoolQueued,
+    PoolResized,
+    Text,
+)
 from engines.lab.host import Host
 from engines.lab.recorder import because_of, present_cause
 from engines.wire.h2_connection import Connection
@@ -41,6 +50,7 @@ class Member:
     origin: Origin
     connection: Connection
     in_flight: int = 0
+    opened: bool = False
 
 
 @dataclass(eq=False)
@@ -134,6 +144,9 @@ class StreamPool:
         for member in list(self._members):
             if member.connection.limit_told:
                 self._told[member.origin] = member.connection.limit
+            if member.connection.is_open and not member.opened:
+                member.opened = True
+                self._record(PoolOpened(self.number, self._host.name, member.number))
             if not member.connection.usable:
                 self._evict(member, _why_unfit(member.connection))
         for origin in dict.fromkeys(member.origin for member in self._members):

@@ -6,8 +6,12 @@ whoever asks in that instant overtakes them. Here a connection is promised to on
 """
 
 import math
+import ssl
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import httpcore
+import trio
 from httpcore._async.connection_pool import AsyncPoolRequest
 from httpcore._async.interfaces import AsyncConnectionInterface
 
@@ -16,6 +20,7 @@ from engines.lab.facts import (
     PoolCreated,
     PoolEvicted,
     PoolLeft,
+    PoolOpened,
     PoolQueued,
     PoolResized,
     Text,
@@ -27,9 +32,9 @@ from engines.wire.backend import HostBackend
 class _Ticket:
     """One request's stay in the pool."""
 
-    def __init__(self, number: int, pool_limit_s: float) -> None:
+    def __init__(self, number: int, gives_up_s: float) -> None:
         self.number = number
-        self.pool_limit_s = pool_limit_s
+        self.gives_up_s = gives_up_s  # when its patience ends
         self.member: int | None = None
 
 
@@ -73,9 +78,29 @@ class RecordedPool(httpcore.AsyncConnectionPool):
             self._host.timed_out("pool", request.extensions["timeout"]["pool"])
             raise httpcore.PoolTimeout("no connection became free in time") from None
 
+    def create_connection(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
+        """As httpcore's for an origin without a proxy, and the pool hears of it when the connection is there."""
+        connection = httpcore.AsyncHTTPConnection(
+            origin=origin,
+            ssl_context=self._ssl_context,
+            keepalive_expiry=self._keepalive_expiry,
+            http1=self._http1,
+            http2=self._http2,
+            network_backend=_Announcing(
+                self._network_backend, lambda: self._note_opened(connection), secure=origin.scheme == b"https"
+            ),
+        )
+        return connection
+
+    def _note_opened(self, connection: AsyncConnectionInterface) -> None:
+        member = self._members.get(connection)
+        if member is not None:
+            self._record(PoolOpened(self.number, self._host.name, member))
+
     def _assign_requests_to_connections(self) -> list[AsyncConnectionInterface]:
         """httpcore's decision, taken down in writing."""
         reasons = {connection: _why_unfit(connection) for connection in self._connections}
+        self._note_departures()
         self._note_newcomers()
         closing = self._let_unfit_go() + self._serve_queue()
         for connection, reason in reasons.items():
@@ -84,7 +109,6 @@ class RecordedPool(httpcore.AsyncConnectionPool):
                 self._record(PoolEvicted(self.number, self._host.name, member, reason or "surplus"))
         for request in self._requests:
             self._note_assignment(request)
-        self._note_departures()
         return closing
 
     def _let_unfit_go(self) -> list[AsyncConnectionInterface]:
@@ -133,7 +157,8 @@ class RecordedPool(httpcore.AsyncConnectionPool):
             if request not in self._tickets:
                 limit = request.request.extensions.get("timeout", {}).get("pool")
                 self._ticket_count += 1
-                self._tickets[request] = _Ticket(self._ticket_count, math.inf if limit is None else limit)
+                gives_up_s = math.inf if limit is None else trio.current_time() + limit
+                self._tickets[request] = _Ticket(self._ticket_count, gives_up_s)
                 label = f"{request.request.method.decode()} {request.request.url.target.decode()}"
                 self._record(PoolQueued(self.number, self._host.name, self._ticket_count, Text(label)))
 
@@ -143,6 +168,8 @@ class RecordedPool(httpcore.AsyncConnectionPool):
         if request.connection is None:
             ticket.member = None
             return
+        if request.connection not in self._connections:
+            return  # it died, and has left the pool before the request that held it
         how = "reused"
         if request.connection not in self._members:
             how = "opened"
@@ -156,8 +183,62 @@ class RecordedPool(httpcore.AsyncConnectionPool):
     def _note_departures(self) -> None:
         for request in [r for r in self._tickets if r not in self._requests]:
             ticket = self._tickets.pop(request)
-            outcome = "returned" if ticket.member is not None else "gave up"
+            late = trio.current_time() >= ticket.gives_up_s
+            outcome = "returned" if ticket.member is not None else "timed out" if late else "gave up"
             self._record(PoolLeft(self.number, self._host.name, ticket.number, outcome))
+
+
+class _Announcing(httpcore.AsyncNetworkBackend):
+    """A backend that says when a connection can carry requests: one that is to be `secure` only after its TLS handshake."""
+
+    def __init__(self, backend: httpcore.AsyncNetworkBackend, opened: Callable[[], None], *, secure: bool) -> None:
+        self._backend = backend
+        self._opened = opened
+        self._secure = secure
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        stream = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
+        if self._secure:
+            return _Insecure(stream, self._opened)
+        self._opened()
+        return stream
+
+    async def sleep(self, seconds: float) -> None:
+        await self._backend.sleep(seconds)
+
+
+class _Insecure(httpcore.AsyncNetworkStream):
+    """A connection before its TLS handshake."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream, secured: Callable[[], None]) -> None:
+        self._stream = stream
+        self._secured = secured
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        stream = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        self._secured()
+        return stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 def _why_unfit(connection: AsyncConnectionInterface) -> str:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from engines.lab.facts import (
     ConnectionOpening,
@@ -20,8 +20,13 @@ from engines.lab.facts import (
     PacketReleased,
     PacketSent,
     PoolAssigned,
+    PoolCreated,
+    PoolEvicted,
     PoolLeft,
+    PoolOpened,
+    PoolOpening,
     PoolQueued,
+    PoolResized,
     RunFailed,
     WaitEnded,
     WaitStarted,
@@ -147,19 +152,76 @@ def the_dead_do_nothing(facts: list[Recorded]) -> Breaches:
 
 
 def tickets_are_in_order(facts: list[Recorded]) -> Breaches:
-    """A request queues at a pool, perhaps gets a connection, and leaves once."""
-    inside: set[tuple[int, int]] = set()
+    """A request queues at a pool, perhaps gets a connection, and leaves once; nobody stays in the pool of a dead program."""
+    inside: dict[tuple[int, int], str] = {}
+    newest: defaultdict[int, int] = defaultdict(int)
     for record in facts:
         match record.fact:
-            case PoolQueued(pool, _, ticket):
-                inside.add((pool, ticket))
+            case PoolQueued(pool, host, ticket):
+                if ticket != newest[pool] + 1:
+                    yield f"#{record.id}: ticket {ticket} follows {newest[pool]}"
+                newest[pool] = ticket
+                inside[pool, ticket] = host
             case PoolAssigned(pool, _, ticket):
                 if (pool, ticket) not in inside:
                     yield f"#{record.id} assigns a connection to a request that does not wait"
             case PoolLeft(pool, _, ticket):
-                if (pool, ticket) not in inside:
+                if inside.pop((pool, ticket), None) is None:
                     yield f"#{record.id}: a request leaves that is not there"
-                inside.discard((pool, ticket))
+    for (pool, ticket), host in inside.items():
+        last = next(
+            (r for r in reversed(facts) if isinstance(r.fact, HostCrashed | HostStarted) and r.fact.host == host), None
+        )
+        if last is not None and isinstance(last.fact, HostCrashed) and last.time_s < facts[-1].time_s:
+            yield f"ticket {ticket} of pool {pool} has never left it, and {host} is dead"
+
+
+def pools_lend_what_they_have(facts: list[Recorded]) -> Breaches:
+    """Where a connection carries one request at a time, a pool lends no more than it may, and each to one at a time.
+
+    A connection is opened once, is there only after that, and is never lent again once the pool has let it go.
+    """
+    sizes: dict[int, int] = {}
+    lent: defaultdict[int, dict[int, int]] = defaultdict(dict)  # ticket -> member, for each pool
+    states: dict[tuple[int, int], str] = {}
+    one_each: dict[int, bool] = {}
+    several = {record.fact.client for record in facts if _carries_several(record.fact)}
+    for record in facts:
+        match record.fact:
+            case PoolCreated(pool, host, size) | PoolResized(pool, host, size):
+                sizes[pool] = size
+                one_each[pool] = host not in several
+            case PoolOpening(pool, _, member):
+                if (pool, member) in states:
+                    yield f"#{record.id} opens connection {member} a second time"
+                states[pool, member] = "opening"
+            case PoolOpened(pool, _, member):
+                if states.get((pool, member)) != "opening":
+                    yield f"#{record.id}: connection {member} is there, and was {states.get((pool, member))}"
+                states[pool, member] = "open"
+            case PoolAssigned(pool, _, ticket, member, how):
+                holders = [other for other, held in lent[pool].items() if held == member and other != ticket]
+                if holders and one_each[pool]:
+                    yield f"#{record.id} lends connection {member} to {ticket}, while {holders} hold it"
+                lent[pool][ticket] = member
+                known = states.get((pool, member))
+                if (how == "opened") != (known is None) or known == "gone":
+                    yield f"#{record.id}: connection {member} is {how}, and was {known}"
+                states.setdefault((pool, member), "opening")
+                alive = [held for held in lent[pool].values() if states[pool, held] != "gone"]
+                if len(alive) > sizes[pool] and one_each[pool]:
+                    yield f"#{record.id} lends {len(alive)} of {sizes[pool]}"
+            case PoolLeft(pool, _, ticket):
+                lent[pool].pop(ticket, None)
+            case PoolEvicted(pool, _, member):
+                if states.get((pool, member), "gone") == "gone":
+                    yield f"#{record.id}: connection {member} leaves a pool that it is not in"
+                states[pool, member] = "gone"
+
+
+def _carries_several(fact: Fact) -> TypeGuard[ConnectionOpening]:
+    """Whether this opens a connection that carries several requests at a time."""
+    return isinstance(fact, ConnectionOpening) and fact.protocol.startswith(("h2", "tls", "quic"))
 
 
 LAWS: tuple[Callable[[list[Recorded]], Breaches], ...] = (
@@ -171,6 +233,7 @@ LAWS: tuple[Callable[[list[Recorded]], Breaches], ...] = (
     bars_end_once,
     the_dead_do_nothing,
     tickets_are_in_order,
+    pools_lend_what_they_have,
 )
 
 

@@ -66,6 +66,8 @@ FACTS: st.SearchStrategy[tuple[Fact, float]] = st.one_of(
     st.builds(f.PoolQueued, numbers, hosts, numbers, labels),
     st.builds(f.PoolAssigned, numbers, hosts, numbers, numbers, words),
     st.builds(f.PoolLeft, numbers, hosts, numbers, words),
+    st.builds(f.PoolOpening, numbers, hosts, numbers),
+    st.builds(f.PoolOpened, numbers, hosts, numbers),
 ).map(lambda fact: (fact, 0.0))  # fmt: skip
 
 

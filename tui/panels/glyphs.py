@@ -34,6 +34,11 @@ class Glyphs:
     caret: str
     arrow: str  # from cause to effect
     unlimited: str
+    queued: str  # somebody in line for a connection
+    busy: str  # a connection that serves a request
+    opening: str
+    idle: str
+    free: str  # room for another connection
 
 
 UNICODE = Glyphs(
@@ -66,6 +71,11 @@ UNICODE = Glyphs(
     caret="▏",
     arrow="→",
     unlimited="∞",
+    queued="▒",
+    busy="█",
+    opening="◆",
+    idle="○",
+    free="·",
 )
 
 ASCII = Glyphs(
@@ -98,6 +108,11 @@ ASCII = Glyphs(
     caret="_",
     arrow="->",
     unlimited="inf",
+    queued="w",
+    busy="#",
+    opening="+",
+    idle="o",
+    free=".",
 )
 
 

@@ -24,8 +24,11 @@ _ALWAYS = frozenset(
 )  # fmt: skip
 _PACKETS = frozenset((f.PacketSent.code, f.ConnectionOpened.code, f.ConnectionClosed.code))
 _POOL = frozenset(
-    fact.code for fact in (f.PoolCreated, f.PoolResized, f.PoolQueued, f.PoolAssigned, f.PoolLeft, f.PoolEvicted)
-)
+    fact.code
+    for fact in (
+        f.PoolCreated, f.PoolResized, f.PoolQueued, f.PoolAssigned, f.PoolLeft, f.PoolEvicted, f.PoolOpening, f.PoolOpened,
+    )
+)  # fmt: skip
 _UNLESS_ORDERED = frozenset((f.KnobTurned.code, f.LinkChanged.code))
 """Facts that a command has just announced in its own row; without one they get a row."""
 

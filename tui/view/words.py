@@ -232,6 +232,8 @@ _RULES: dict[int, _MarkRule] = {
     f.PoolAssigned.code: _MarkRule(lambda r, i: f"pool gave connection {r.d[i]} ({r.names[r.e[i]]})", host="b"),
     f.PoolLeft.code: _MarkRule(lambda r, i: f"pool: {r.names[r.d[i]]}", host="b"),
     f.PoolEvicted.code: _MarkRule(lambda r, i: f"pool dropped connection {r.c[i]} ({r.names[r.d[i]]})", host="b"),
+    f.PoolOpening.code: _MarkRule(lambda r, i: f"pool opens connection {r.c[i]}", host="b"),
+    f.PoolOpened.code: _MarkRule(lambda r, i: f"pool has opened connection {r.c[i]}", host="b"),
     f.EventBorn.code: _MarkRule(lambda r, i: f"event {r.b[i]}", "mark", "state"),
     f.EventHandled.code: _MarkRule(lambda r, i: f"heard of event {r.b[i]}", "mark", "up"),
     f.EventLost.code: _MarkRule(lambda r, i: f"event {r.b[i]} lost: {r.names[r.c[i]]}", "error", "dead"),

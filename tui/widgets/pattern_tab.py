@@ -9,6 +9,8 @@ from textual.containers import Container, Horizontal, Vertical
 from textual.message import Message
 
 from engines.lab.knobs import Value
+from engines.lab.trace import Trace
+from engines.pools import PoolHistory
 from tui.bindings import RESERVED
 from tui.engine import Engine, NumbersLike
 from tui.faults import fault_states
@@ -18,6 +20,7 @@ from tui.panels.header import HeaderFacts
 from tui.panels.keys import assign_letters
 from tui.panels.lines import Line, Span, line
 from tui.panels.numbers import Reading, number_lines
+from tui.panels.pool import pool_lines
 from tui.panels.story import StoryFacts, story_lines
 from tui.panels.wire import wire_lines
 from tui.playback import Playback
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 FACTS_A_FRAME = 20_000
 SPARK_BUCKETS = 24
 STORY_SENTENCES = 6
+MOST_POOL_LINES = 300
+"""The pane can be scrolled, but nobody reads a queue of thousands."""
 
 
 class PatternTab(Container):
@@ -54,6 +59,7 @@ class PatternTab(Container):
         self._selected: int | None = None
         self._drawn: tuple[object, ...] = ()
         self._keys: dict[str, str] = {}
+        self._pools = PoolHistory(Trace())
         self.begin(lesson, seed, pace, {})
 
     # --- a run ----------------------------------------------------------------------------------------------------------
@@ -105,12 +111,15 @@ class PatternTab(Container):
                 yield Pane(classes="panel")
             with Vertical(classes="side"):
                 yield ControlPanel(classes="panel")
+                yield LineView(classes="panel pool")
                 yield LineView(classes="panel numbers")
 
     def on_mount(self) -> None:
         self.diagram.border_title = " sequence "
         self.numbers_view.border_title = "numbers "
         self.numbers_view.can_focus = False
+        self.pool_view.border_title = "pool "
+        self.pool_view.can_focus = False
 
     def look_changed(self) -> None:
         """Another theme or another set of glyphs: everything is drawn anew."""
@@ -132,6 +141,10 @@ class PatternTab(Container):
     @property
     def numbers_view(self) -> LineView:
         return self.query_one(".numbers", LineView)
+
+    @property
+    def pool_view(self) -> LineView:
+        return self.query_one(".pool", LineView)
 
     def on_sequence_diagram_row_selected(self, event: SequenceDiagram.RowSelected) -> None:
         event.stop()
@@ -168,8 +181,18 @@ class PatternTab(Container):
         time_s = self.playhead(motion=motion)
         self.diagram.tick(time_s)
         self.controls.show_rows(self._rows(time_s), frozen=self.playback.in_review)
+        behind = self._read_pools() or behind
         late = self._draw_slow_panels(time_s, full=full)
         return behind or late or self.playback.moving
+
+    def _read_pools(self) -> bool:
+        """Take in what happened in pools; a run in which one ever matters shows it. True if there is more to read."""
+        if self._pools.trace is not self.trace:
+            self._pools = PoolHistory(self.trace)
+        behind = self._pools.consume(FACTS_A_FRAME)
+        self.set_class(self._pools.mattered, "-with-pool")
+        self.pane.offer(["pool"] if self._pools.mattered else [])
+        return behind
 
     def _rows(self, time_s: float) -> list[Row]:
         texts = {**self._starting, **self.index.knobs_at(time_s)}
@@ -191,7 +214,8 @@ class PatternTab(Container):
         pane = self.pane
         state = (
             length, self._selected, self.diagram.detail, pane.shown, self.as_hex, pane.room, self.numbers_view.room, pane.glyphs,
-            self.app.theme, self.playback.message,
+            self.app.theme, self.playback.message, self.pool_view.room, self._pools.seen,
+            round(time_s, 1) if self._pools.mattered else 0.0,  # it tells for how long
         )  # fmt: skip
         if state == self._drawn:
             return False
@@ -201,6 +225,8 @@ class PatternTab(Container):
         if self.numbers_view.is_on_screen:
             lines = number_lines(self._readings(time_s, length), self.numbers_view.room.width, pane.glyphs)
             self.numbers_view.show(lines)
+        if self.pool_view.is_on_screen:
+            self.pool_view.show(self._pool_lines(time_s, self.pool_view, self.pool_view.room.height))
         if pane.is_on_screen:
             pane.show_pane(_PANE_LINES[pane.shown](self, time_s))
         return False
@@ -244,6 +270,13 @@ class PatternTab(Container):
         facts = wire_facts(self._engine, self.index, fact_id, time_s)
         return above + wire_lines(facts, self.pane.room.width, self.pane.glyphs, as_hex=self.as_hex)
 
+    def pool_pane(self, time_s: float) -> list[Line]:
+        return self._pool_lines(time_s, self.pane, MOST_POOL_LINES)
+
+    def _pool_lines(self, time_s: float, view: LineView, height: int) -> list[Line]:
+        pools = self._pools.at(self.trace.length_at(time_s))
+        return pool_lines(pools, time_s, view.room.width, height, view.glyphs)
+
     def _chosen(self, time_s: float) -> int | None:
         """The selected fact, if it had happened by `time_s`."""
         chosen = self._selected
@@ -254,4 +287,5 @@ class PatternTab(Container):
 _PANE_LINES: dict[str, Callable[[PatternTab, float], list[Line]]] = {
     "story": PatternTab.story_pane,
     "wire": PatternTab.wire_pane,
+    "pool": PatternTab.pool_pane,
 }

@@ -2,6 +2,7 @@
 
 from engines.patterns.contract import Pattern
 from engines.patterns.multiplexing import (
+    database_pool,
     flow_control,
     goaway,
     h2_backend,
@@ -29,5 +30,6 @@ PATTERN = Pattern(
         flow_control.LESSON,
         stream_limit.LESSON,
         goaway.LESSON,
+        database_pool.LESSON,
     ),
 )
