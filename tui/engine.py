@@ -6,7 +6,7 @@ Tests give an Engine of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +16,7 @@ from tui.panels.story import Told
 from tui.playback import SessionLike
 
 if TYPE_CHECKING:
+    from engines.lab.commands import TimedCommand
     from engines.lab.knobs import Value
     from engines.patterns.contract import Lesson, Pattern
 
@@ -31,7 +32,8 @@ class NumbersLike(Protocol):
 
 
 class OpenSession(Protocol):
-    """Opens a session that has not been started, with knobs other than the defaults; `paused`: it will start standing still."""
+    """Opens a session that has not been started, with knobs other than the defaults, and orders that it gives itself at their
+    times; `paused`: it will start standing still."""
 
     def __call__(
         self,
@@ -42,6 +44,7 @@ class OpenSession(Protocol):
         pace: float,
         *,
         paused: bool = False,
+        commands: Sequence[TimedCommand] = (),
     ) -> SessionLike: ...
 
 

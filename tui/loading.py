@@ -1,8 +1,9 @@
 """Brings in the engines and the network libraries they need: slow, so the app calls it in a thread after its first paint."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 
+from engines.lab.commands import TimedCommand
 from engines.lab.dissection import Part, Side
 from engines.lab.knobs import Value
 from engines.lab.trace import Trace
@@ -34,9 +35,12 @@ def load_engine() -> Engine:
         pace: float,
         *,
         paused: bool = False,
+        commands: Sequence[TimedCommand] = (),
     ) -> Session:
         name = f"{pattern.name}/{lesson.name}"
-        return Session(lesson, name=name, seed=seed, knobs=knobs, pace=pace, courteous=True, paused=paused)
+        return Session(
+            lesson, name=name, seed=seed, knobs=knobs, commands=commands, pace=pace, courteous=True, paused=paused
+        )
 
     def parts(protocol: str, side: Side, stream: bytes, start: int, end: int) -> list[Part]:
         dissector = dissector_named(protocol)

@@ -1,6 +1,6 @@
 """A laboratory without an engine: a session whose time stands still until the test moves it, playing a script of facts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -156,8 +156,11 @@ class FakeSession:
         pace: float,
         *,
         paused: bool = False,
+        commands: Sequence[TimedCommand] = (),
     ) -> None:
         self._paused = paused
+        self._waiting = list(commands)
+        self.commands: list[TimedCommand] = list(commands)
         self.scenario = scenario
         self.trace = Trace()
         self.seed = seed
@@ -204,6 +207,11 @@ class FakeSession:
     def command(self, command: Any) -> Any:
         parsed = parse_command(str(command))
         check_command(parsed, [host.name for host in self.scenario.hosts], self._board)
+        self.commands.append(TimedCommand(self._now, parsed))
+        self._apply(parsed)
+        return parsed
+
+    def _apply(self, parsed: Any) -> None:
         self.given.append(str(parsed))
         order = self.trace.record(CommandApplied(len(self.given) - 1, Text(str(parsed))), self._now)
         knob, text = getattr(parsed, "knob", None), getattr(parsed, "text", "")
@@ -212,7 +220,6 @@ class FakeSession:
             value = found.parse(text)
             self._board.set(knob, value)
             self.trace.record(KnobTurned(knob, Text(found.format(value))), self._now, order)
-        return TimedCommand(self._now, parsed)
 
     def knob_values(self) -> dict[str, Value]:
         return dict(self._board)
@@ -224,9 +231,15 @@ class FakeSession:
 
     def advance(self, seconds: float) -> None:
         """Let virtual time pass."""
-        self._now = round(self._now + seconds, 9)
-        while self._next <= self._now:
-            self._next = next(self._story)
+        until = round(self._now + seconds, 9)
+        while self._next <= until or (self._waiting and self._waiting[0].time_s <= until):
+            if self._waiting and self._waiting[0].time_s < self._next:
+                timed = self._waiting.pop(0)
+                self._now = timed.time_s
+                self._apply(timed.command)
+            else:
+                self._next = next(self._story)
+        self._now = until
 
     def fail(self, message: str) -> None:
         self._state, self._message = FakeState.FAILED, message
@@ -264,8 +277,10 @@ class FakeLab:
         pace: float,
         *,
         paused: bool = False,
+        commands: Sequence[TimedCommand] = (),
     ) -> FakeSession:
-        self.sessions.append(FakeSession(lesson, f"{pattern.name}/{lesson.name}", seed, knobs, pace, paused=paused))
+        name = f"{pattern.name}/{lesson.name}"
+        self.sessions.append(FakeSession(lesson, name, seed, knobs, pace, paused=paused, commands=commands))
         return self.sessions[-1]
 
 

@@ -93,6 +93,8 @@ class LabScreen(LabActions):
             return False
         tab = self.tab
         moving = tab.frame(motion=self.lab.motion, full=full) if tab is not None else False
+        if tab is not None and (told := tab.timelines.take_notice()):
+            self._notice = told
         self._draw_top(tab)
         self._draw_footer(tab)
         return moving
@@ -118,12 +120,16 @@ class LabScreen(LabActions):
         notice = self._notice
         if tab is not None and tab.playback.standing is Standing.FAILED:
             notice = f"{tab.playback.message or 'this run failed'}: press r to start again"
-        elif tab is not None and not notice:
-            notice = tab.playback.message
+        elif tab is not None:
+            notice = tab.timelines.progress or notice or tab.playback.message
         if self._failure:
             notice = self._failure
         footer = self.query_one(FooterBar)
         footer.show_hints(self.hints(ACTIONS, turning=tab is not None and tab.controls.has_focus), notice)
+
+    def give(self, command: str) -> None:
+        if self.tab is not None:
+            self.tab.timelines.order(command)
 
     def look_changed(self) -> None:
         for tab in self.tabs.values():

@@ -125,10 +125,15 @@ class PlayingScreen(Screen[None]):
         if self.playback is None:
             return
         try:
-            self.playback.command(command)
+            self.give(command)
         except ValueError as refusal:
             self.notify_line(str(refusal))
         self.wake()
+
+    def give(self, command: str) -> None:
+        """Pass an order on to what plays here. Raises ValueError, in one line, when it does not fit."""
+        assert self.playback is not None
+        self.playback.command(command)
 
     # --- finding things -------------------------------------------------------------------------------------------------
 

@@ -1,26 +1,27 @@
 """The body of a tab: one pattern, one run of one of its scenarios, and the panels that show it."""
 
 from collections.abc import Callable
-from threading import Thread
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal, Vertical
+from textual.content import Content
 from textual.message import Message
 
 from engines.lab.knobs import Value
+from engines.lab.trace import Trace
 from tui.bindings import RESERVED
-from tui.engine import Engine, NumbersLike
-from tui.faults import fault_states
+from tui.engine import Engine
 from tui.index import TraceIndex
-from tui.panels.controls import FaultRow, Row, knob_rows
 from tui.panels.header import HeaderFacts
 from tui.panels.keys import assign_letters
 from tui.panels.lines import Line, Span, line
-from tui.panels.numbers import Reading, number_lines
+from tui.panels.numbers import number_lines
 from tui.panels.story import StoryFacts, story_lines
 from tui.panels.wire import wire_lines
-from tui.playback import Playback
+from tui.playback import Playback, SessionLike
+from tui.runs import Run
+from tui.timelines import Timelines
 from tui.widgets.control_panel import ControlPanel
 from tui.widgets.lines import LineView
 from tui.widgets.panes import Pane
@@ -30,8 +31,6 @@ from tui.wire import bytes_behind, bytes_that_led_to, wire_facts
 if TYPE_CHECKING:
     from engines.patterns.contract import Lesson, Pattern
 
-FACTS_A_FRAME = 20_000
-SPARK_BUCKETS = 24
 STORY_SENTENCES = 6
 
 
@@ -54,28 +53,22 @@ class PatternTab(Container):
         self._selected: int | None = None
         self._drawn: tuple[object, ...] = ()
         self._keys: dict[str, str] = {}
-        self.begin(lesson, seed, pace, {})
+        self._begin(lesson, seed, pace, {})
 
     # --- a run ----------------------------------------------------------------------------------------------------------
 
-    def begin(self, lesson: "Lesson", seed: int, pace: float, knobs: dict[str, Value]) -> None:
-        """A new session and everything that reads its trace."""
+    def _begin(self, lesson: "Lesson", seed: int, pace: float, knobs: dict[str, Value]) -> None:
+        """A new run, and the keys of its knobs and faults."""
         self.lesson, self.seed = lesson, seed
-        session = self._engine.open_session(self.pattern, lesson, seed, knobs, pace)
-        self.session, self.trace = session, session.trace
-        self.playback = Playback(session, [session.trace], self._now)
-        self.index = TraceIndex(session.trace)
-        self._starting = {knob.name: knob.format(knobs.get(knob.name, knob.default)) for knob in lesson.all_knobs()}
-        self._numbers: NumbersLike = self._engine.numbers(session.trace)
-        self._numbers_read = 0
+        self.timelines = Timelines(self._engine, self.pattern, lesson, seed=seed, pace=pace, knobs=knobs, now=self._now)
         self._selected = None
+        self._shown = self.run
         self._drawn = ()
         faults = {fault.name: fault.key for fault in lesson.faults}
         # The network's knobs choose first: their letters are the same in every scenario.
         knobs_in_turn = lesson.all_knobs()[len(lesson.knobs) :] + lesson.knobs
         names = [*faults, *(knob.name for knob in knobs_in_turn)]
         self._keys = assign_letters(names, RESERVED, faults)
-        session.start()
 
     def restart(self, *, lesson: "Lesson | None" = None, seed: int | None = None) -> None:
         """Again from the start. The same scenario keeps its knobs as they stand; another one has its own."""
@@ -83,8 +76,30 @@ class PatternTab(Container):
         same = lesson is None or lesson.name == self.lesson.name
         knobs = dict(self.session.knob_values()) if same else {}
         self.close_session()
-        self.begin(lesson or self.lesson, self.seed if seed is None else seed, pace, knobs)
-        self.diagram.show_trace(self.trace)
+        self._begin(lesson or self.lesson, self.seed if seed is None else seed, pace, knobs)
+        self.diagram.show_trace(self.run.model)
+        self._name_diagram()
+
+    @property
+    def run(self) -> Run:
+        """The run that is shown: the one that was begun, or a branch of it."""
+        return self.timelines.run
+
+    @property
+    def session(self) -> SessionLike:
+        return self.run.session
+
+    @property
+    def trace(self) -> Trace:
+        return self.run.trace
+
+    @property
+    def playback(self) -> Playback:
+        return self.run.playback
+
+    @property
+    def index(self) -> TraceIndex:
+        return self.run.index
 
     def key_table(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
         """Keys and explanations of the knobs and of the faults, for the help screen."""
@@ -93,28 +108,35 @@ class PatternTab(Container):
         return knobs, faults
 
     def close_session(self) -> None:
-        """End the run without waiting for it."""
-        Thread(target=self.session.close, name="closing a session", daemon=True).start()
+        """End its runs without waiting for them."""
+        self.timelines.close()
 
     # --- the widgets ----------------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
         with Horizontal():
             with Vertical(classes="main"):
-                yield SequenceDiagram(self.trace, classes="panel")
+                yield SequenceDiagram(self.run.model, classes="panel")
                 yield Pane(classes="panel")
             with Vertical(classes="side"):
                 yield ControlPanel(classes="panel")
                 yield LineView(classes="panel numbers")
 
     def on_mount(self) -> None:
-        self.diagram.border_title = " sequence "
+        self._name_diagram()
         self.numbers_view.border_title = "numbers "
         self.numbers_view.can_focus = False
+
+    def _name_diagram(self) -> None:
+        """Say over the diagram which of the runs it shows, once there are several."""
+        tree, glyphs = self.timelines.tree, self.pane.glyphs
+        name = f"branch {tree.current.number}: {tree.current.name}" if tree.current.number else tree.current.name
+        self.diagram.border_title = Content(f" sequence {glyphs.into} {name} " if len(tree) > 1 else " sequence ")
 
     def look_changed(self) -> None:
         """Another theme or another set of glyphs: everything is drawn anew."""
         self._drawn = ()
+        self._name_diagram()
         self.pane.turn_to(self.pane.shown)
 
     @property
@@ -145,7 +167,7 @@ class PatternTab(Container):
         return self.playback.shown_s(motion=motion)
 
     def header(self, *, motion: bool) -> HeaderFacts:
-        playback = self.playback
+        playback, branch = self.playback, self.timelines.tree.current
         return HeaderFacts(
             pattern=f"{self.pattern.key} {self.pattern.title}",
             tab=f"{self.pattern.key} {self.pattern.tab}",
@@ -155,6 +177,7 @@ class PatternTab(Container):
             pace=playback.pace,
             seed=self.seed,
             rolling=playback.rolling,
+            branch=(f"branch {branch.number}", f"what if: {branch.name}") if branch.number else None,
         )
 
     def frame(self, *, motion: bool, full: bool = True) -> bool:
@@ -162,32 +185,26 @@ class PatternTab(Container):
 
         A frame that is not `full` leaves out the numbers and the pane: nobody reads them eighteen times a second.
         """
-        self.playback.settle()
-        behind = self.index.consume(FACTS_A_FRAME)
-        behind = bool(self.diagram.consume(FACTS_A_FRAME)) or behind
+        more = self.timelines.tend()
+        run = self.run
+        if run is not self._shown:
+            self._shown, self._drawn = run, ()
+            self.diagram.show_branch(run.model)
+            self._name_diagram()
+        run.playback.settle()
+        more = run.consume() or more
         time_s = self.playhead(motion=motion)
         self.diagram.tick(time_s)
-        self.controls.show_rows(self._rows(time_s), frozen=self.playback.in_review)
-        late = self._draw_slow_panels(time_s, full=full)
-        return behind or late or self.playback.moving
-
-    def _rows(self, time_s: float) -> list[Row]:
-        texts = {**self._starting, **self.index.knobs_at(time_s)}
-        rows = knob_rows(self.lesson.all_knobs(), texts, self._keys)
-        states = fault_states(self.lesson.faults, self.index.commands_at(time_s))
-        rows += [
-            FaultRow(self._keys[fault.name], fault, state.on, state.times)
-            for fault, state in zip(self.lesson.faults, states, strict=True)
-        ]
-        return rows
+        self.controls.show_rows(run.rows(time_s, self._keys, self.timelines.asked_texts()), frozen=False)
+        more = self._draw_slow_panels(time_s, full=full) or more
+        return more or run.playback.moving
 
     def _draw_slow_panels(self, time_s: float, *, full: bool) -> bool:
         """Numbers and pane follow the facts, not the clock: they are made anew only when a fact or the selection is new.
 
         True if they are out of date and were left so.
         """
-        length = min(self.trace.length_at(time_s), self._numbers_read + FACTS_A_FRAME)
-        self._numbers_read = max(self._numbers_read, length)
+        length = self.run.counted(time_s)
         pane = self.pane
         state = (
             length, self._selected, self.diagram.detail, pane.shown, self.as_hex, pane.room, self.numbers_view.room, pane.glyphs,
@@ -199,22 +216,11 @@ class PatternTab(Container):
             return True
         self._drawn = state
         if self.numbers_view.is_on_screen:
-            lines = number_lines(self._readings(time_s, length), self.numbers_view.room.width, pane.glyphs)
+            lines = number_lines(self.run.readings(time_s, length), self.numbers_view.room.width, pane.glyphs)
             self.numbers_view.show(lines)
         if pane.is_on_screen:
             pane.show_pane(_PANE_LINES[pane.shown](self, time_s))
         return False
-
-    def _readings(self, time_s: float, length: int) -> list[Reading]:
-        numbers = self._numbers
-        return [
-            Reading(
-                self._engine.metric_title(name),
-                numbers.text(name, time_s, length),
-                tuple(numbers.series(name, time_s, SPARK_BUCKETS, length=length)),
-            )
-            for name in self.lesson.metrics
-        ]
 
     def story_pane(self, time_s: float) -> list[Line]:
         room = self.pane.room

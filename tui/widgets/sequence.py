@@ -101,13 +101,18 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
 
     # --- what it shows ----------------------------------------------------------------------------------------------
 
-    def show_trace(self, trace: Trace, *_: object) -> None:
+    def show_trace(self, source: SequenceModel | Trace) -> None:
         """Show another run from its beginning."""
-        self.model = SequenceModel(trace)
+        self.model = source if isinstance(source, SequenceModel) else SequenceModel(source)
         self.playhead = 0.0
         self._cursor = None
         self._forget()
         self.follow()
+
+    def show_branch(self, model: SequenceModel) -> None:
+        """Show a run that is the same as this one up to some moment: what is in both stays where it is."""
+        self.model = model
+        self._forget()
 
     def consume(self, budget_facts: int) -> bool:
         """Read at most so many new facts; true if there were any."""
