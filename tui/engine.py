@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from engines.lab.dissection import Part, Side
 from engines.lab.trace import Trace
-from tui.panels.story import Told
+from tui.panels.story import Link, Told
 from tui.playback import SessionLike
 
 if TYPE_CHECKING:
@@ -51,8 +51,9 @@ class OpenSession(Protocol):
 @dataclass(frozen=True, slots=True)
 class Engine:
     """`tell` gives the newest sentences of the story after so many facts (newest first, at most as many as asked for),
-    `suggest` what to try next; `explain` says in a few lines what a fact is and what it followed from; `parts` names the parts
-    of a message of a protocol; `equivalent` is the command that would send the same message, if there is one."""
+    `suggest` what to try next; `explain` says in a few lines what a fact is and what it followed from, and `why` gives the chain
+    of that, the fact itself first, at most so many links; `parts` names the parts of a message of a protocol; `equivalent` is the
+    command that would send the same message, if there is one."""
 
     patterns: tuple[Pattern, ...]
     open_session: OpenSession
@@ -61,5 +62,6 @@ class Engine:
     tell: Callable[[Trace, int, Lesson, int], tuple[Told, ...]]
     suggest: Callable[[Trace, int, Lesson], str]
     explain: Callable[[Trace, int, Lesson], tuple[str, ...]]
+    why: Callable[[Trace, int, Lesson, int], tuple[Link, ...]]
     parts: Callable[[str, Side, bytes, int, int], list[Part]]
     equivalent: Callable[[str, bytes, str, int], str | None]

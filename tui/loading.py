@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from itertools import islice
 
 from engines.lab.commands import TimedCommand
 from engines.lab.dissection import Part, Side
 from engines.lab.knobs import Value
 from engines.lab.trace import Trace
 from tui.engine import Engine
-from tui.panels.story import Told
+from tui.panels.story import Link, Told
 
 CAUSES_TOLD = 2
 """How far back an explanation goes: what a fact followed from, and what that followed from."""
@@ -57,6 +58,10 @@ def load_engine() -> Engine:
             *(f"because, at {trace.time[cause]:.3f} s: {explain(trace, cause, lesson).text}" for cause in causes),
         )
 
+    def why(trace: Trace, fact_id: int, lesson: Lesson, most: int) -> tuple[Link, ...]:
+        chain = islice((fact_id, *explain(trace, fact_id, lesson).cause_chain), most)
+        return tuple(Link(link, trace.time[link], explain(trace, link, lesson).text) for link in chain)
+
     return Engine(
         patterns=PATTERNS,
         open_session=open_session,
@@ -65,6 +70,7 @@ def load_engine() -> Engine:
         tell=told,
         suggest=suggestion,
         explain=explained,
+        why=why,
         parts=parts,
         equivalent=equivalent_command,
     )

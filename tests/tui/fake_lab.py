@@ -31,10 +31,11 @@ from engines.lab.trace import Trace
 from engines.metrics.catalogue import find_metric
 from engines.metrics.numbers import Numbers
 from engines.patterns.contract import Lesson, Pattern
+from engines.story import cause_chain
 from engines.wire.dissectors import dissector_named
 from engines.wire.equivalents import equivalent_command
 from tui.engine import Engine
-from tui.panels.story import Told
+from tui.panels.story import Link, Told
 
 REQUEST = b"GET /hello HTTP/1.1\r\nhost: server\r\n\r\n"
 RESPONSE = b"HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\nhello, class!\n"
@@ -264,6 +265,7 @@ class FakeLab:
             tell=lambda trace, length, lesson, count: (Told(trace.time[length - 1], f"{length} facts so far."),),
             suggest=lambda trace, length, lesson: lesson.try_next[0] if lesson.try_next else "",
             explain=lambda trace, fact_id, lesson: (f"This is a {type(trace[fact_id].fact).__name__}.",),
+            why=_why,
             parts=_parts,
             equivalent=equivalent_command,
         )
@@ -282,6 +284,11 @@ class FakeLab:
         name = f"{pattern.name}/{lesson.name}"
         self.sessions.append(FakeSession(lesson, name, seed, knobs, pace, paused=paused, commands=commands))
         return self.sessions[-1]
+
+
+def _why(trace: Trace, fact_id: int, lesson: Lesson, most: int) -> tuple[Link, ...]:
+    chain = (fact_id, *cause_chain(trace, fact_id))[:most]
+    return tuple(Link(link, trace.time[link], f"This is a {type(trace[link].fact).__name__}.") for link in chain)
 
 
 def _parts(protocol: str, side: Side, stream: bytes, start: int, end: int) -> list[Part]:

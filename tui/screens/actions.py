@@ -7,7 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from tui.bindings import ACTIONS, bindings
-from tui.screens.playing import PlayingScreen
+from tui.screens.travel import TravelScreen
 from tui.widgets.panes import PANES
 
 if TYPE_CHECKING:
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from engines.patterns.contract import Pattern
     from tui.engine import Engine
     from tui.screens.finding import Findable
+    from tui.this_message import Deed
     from tui.widgets.pattern_tab import PatternTab
 
 
-class LabActions(PlayingScreen):
+class LabActions(TravelScreen):
     """The actions of the screen, on top of a few things that it must provide."""
 
     BINDINGS = bindings()
@@ -93,6 +94,55 @@ class LabActions(PlayingScreen):
             self.tab.remove_class("-with-controls", "-with-numbers", "-zoomed")
             self.tab.diagram.focus()
             self.call_after_refresh(self.wake)
+
+    # --- what if --------------------------------------------------------------------------------------------------------
+
+    def give(self, command: str) -> None:
+        if self.tab is not None:
+            self.tab.timelines.order(command)
+
+    def action_this(self) -> None:
+        """Ask what to do to the message of the selected row, or to the newest one."""
+        tab = self.tab
+        if tab is None:
+            return
+        from tui.screens.message import WHY, message_picker
+
+        def chosen(deed: "Deed | None") -> None:
+            if deed is WHY:
+                self.action_why()
+            elif deed is not None:
+                self._do(deed)
+
+        message = tab.chosen_message()
+        self.app.push_screen(message_picker(message, message.title if message is not None else "this row"), chosen)
+
+    def _do(self, deed: "Deed") -> None:
+        if deed.refusal:
+            self.notify_line(deed.refusal)
+        elif deed.at_s is None:
+            self.order(deed.order)
+        elif self.tab is not None:
+            self.tab.timelines.what_if(deed.order, deed.at_s)
+            self.wake()
+
+    def action_why(self) -> None:
+        """Show what the selected row followed from; choosing a link of the chain goes there."""
+        tab = self.tab
+        if tab is None:
+            return
+        from tui.screens.message import MOST_LINKS, why_picker
+
+        links = tab.why(MOST_LINKS)
+        if not links:
+            self.notify_line("choose a row first: up and down, or a click")
+            return
+
+        def chosen(fact: int | None) -> None:
+            if fact is not None:
+                self.go_to_fact(tab.diagram, fact)
+
+        self.app.push_screen(why_picker(links), chosen)
 
     # --- finding things -------------------------------------------------------------------------------------------------
 

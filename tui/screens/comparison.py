@@ -23,7 +23,7 @@ from tui.panels.keys import assign_letters
 from tui.panels.lines import wrap
 from tui.playback import Playback
 from tui.screens.finding import Findable, orders_of
-from tui.screens.playing import PlayingScreen
+from tui.screens.travel import TravelScreen
 from tui.view.sequence import Mode
 from tui.widgets.control_panel import ControlPanel
 from tui.widgets.lines import LineView
@@ -61,7 +61,7 @@ class Run:
         return {**self._starting, **self.index.knobs_at(time_s)}
 
 
-class ComparisonScreen(PlayingScreen):
+class ComparisonScreen(TravelScreen):
     """Begins its runs at once, and ends them when it is left."""
 
     BINDINGS = bindings(COMPARISON_ACTIONS)
@@ -157,6 +157,10 @@ class ComparisonScreen(PlayingScreen):
     @property
     def diagrams(self) -> Sequence[SequenceDiagram]:
         return self._diagrams
+
+    @property
+    def indexes(self) -> Sequence[TraceIndex]:
+        return [run.index for run in self.runs]
 
     @property
     def controls(self) -> ControlPanel:

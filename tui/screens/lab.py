@@ -18,6 +18,7 @@ from tui.widgets.top import FooterBar, HeaderView, ScrubBar, TabBar
 if TYPE_CHECKING:
     from engines.patterns.contract import Lesson, Pattern
     from tui.engine import Engine
+    from tui.index import TraceIndex
     from tui.playback import Playback
     from tui.widgets.control_panel import ControlPanel
     from tui.widgets.pattern_tab import PatternTab
@@ -59,6 +60,10 @@ class LabScreen(LabActions):
     @property
     def diagrams(self) -> "Sequence[SequenceDiagram]":
         return [self.tab.diagram] if self.tab is not None else []
+
+    @property
+    def indexes(self) -> "Sequence[TraceIndex]":
+        return [self.tab.index] if self.tab is not None else []
 
     async def show_engine(self, engine: "Engine", pattern: "Pattern", lesson: "Lesson", seed: int, pace: float) -> None:
         """The engines are loaded: open the first tab, playing."""
@@ -126,10 +131,6 @@ class LabScreen(LabActions):
             notice = self._failure
         footer = self.query_one(FooterBar)
         footer.show_hints(self.hints(ACTIONS, turning=tab is not None and tab.controls.has_focus), notice)
-
-    def give(self, command: str) -> None:
-        if self.tab is not None:
-            self.tab.timelines.order(command)
 
     def look_changed(self) -> None:
         for tab in self.tabs.values():

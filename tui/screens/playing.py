@@ -159,51 +159,6 @@ class PlayingScreen(Screen[None]):
 
         self.app.push_screen(palette_screen(self.findable()), chosen)
 
-    # --- time -----------------------------------------------------------------------------------------------------------
-
-    def action_play(self) -> None:
-        if self.playback is not None:
-            self.playback.toggle()
-            self.wake()
-
-    def action_step(self) -> None:
-        if self.playback is not None:
-            self.playback.next_fact()
-            self.wake()
-
-    def action_step_back(self) -> None:
-        if self.playback is not None:
-            self.playback.previous_fact()
-            self.wake()
-
-    def action_nudge(self, steps: int) -> None:
-        if self.playback is not None:
-            if steps > 0 and not self.playback.in_review:
-                self.notify_line("this is the live end; there is nothing later yet")
-            self.playback.nudge(steps)
-            self.wake()
-
-    def action_home(self) -> None:
-        self.seek(0.0)
-
-    def action_end(self) -> None:
-        if self.playback is not None:
-            self.playback.go_live()
-            for diagram in self.diagrams:
-                diagram.action_follow()
-            self.wake()
-
-    def seek(self, time_s: float) -> None:
-        """Put the playhead there."""
-        if self.playback is not None:
-            self.playback.seek(time_s)
-            self.wake()
-
-    def action_pace(self, steps: int) -> None:
-        if self.playback is not None:
-            self.playback.change_pace(steps)
-            self.wake()
-
     # --- looks ----------------------------------------------------------------------------------------------------------
 
     def action_scale(self) -> None:

@@ -17,10 +17,11 @@ from tui.panels.header import HeaderFacts
 from tui.panels.keys import assign_letters
 from tui.panels.lines import Line, Span, line
 from tui.panels.numbers import number_lines
-from tui.panels.story import StoryFacts, story_lines
+from tui.panels.story import Link, StoryFacts, story_lines
 from tui.panels.wire import wire_lines
 from tui.playback import Playback, SessionLike
 from tui.runs import Run
+from tui.this_message import Chosen, chosen_message
 from tui.timelines import Timelines
 from tui.widgets.control_panel import ControlPanel
 from tui.widgets.lines import LineView
@@ -188,9 +189,7 @@ class PatternTab(Container):
         more = self.timelines.tend()
         run = self.run
         if run is not self._shown:
-            self._shown, self._drawn = run, ()
-            self.diagram.show_branch(run.model)
-            self._name_diagram()
+            self._turn_to(run)
         run.playback.settle()
         more = run.consume() or more
         time_s = self.playhead(motion=motion)
@@ -198,6 +197,15 @@ class PatternTab(Container):
         self.controls.show_rows(run.rows(time_s, self._keys, self.timelines.asked_texts()), frozen=False)
         more = self._draw_slow_panels(time_s, full=full) or more
         return more or run.playback.moving
+
+    def _turn_to(self, run: Run) -> None:
+        """Show another branch. What is selected stays so if it happened there as well."""
+        selected, before = self._selected, self._shown.trace
+        self._shown, self._drawn = run, ()
+        self.diagram.show_branch(run.model)
+        if selected is not None and (selected >= len(run.trace) or run.trace[selected] != before[selected]):
+            self._selected = self.diagram.cursor = None
+        self._name_diagram()
 
     def _draw_slow_panels(self, time_s: float, *, full: bool) -> bool:
         """Numbers and pane follow the facts, not the clock: they are made anew only when a fact or the selection is new.
@@ -235,12 +243,7 @@ class PatternTab(Container):
 
     def wire_pane(self, time_s: float) -> list[Line]:
         """The bytes of the selected row, or of the newest message while nothing is selected."""
-        chosen = self._chosen(time_s)
-        if self._selected is None:
-            fact_id = self.index.newest_message(time_s)
-        else:
-            packets = self.diagram.detail == "packets"
-            fact_id = None if chosen is None else bytes_behind(self.index, chosen, time_s, packets=packets)
+        chosen, fact_id = self._chosen(time_s), self._behind(time_s)
         above: list[Line] = []
         if fact_id is None and chosen is not None:
             fact_id = bytes_that_led_to(self.index, chosen, time_s)
@@ -249,6 +252,25 @@ class PatternTab(Container):
             return [line(Span(" No bytes here. Choose an arrow in the diagram: up and down, or a click.", "muted"))]
         facts = wire_facts(self._engine, self.index, fact_id, time_s)
         return above + wire_lines(facts, self.pane.room.width, self.pane.glyphs, as_hex=self.as_hex)
+
+    def _behind(self, time_s: float) -> int | None:
+        """The message or packet behind the selected row, or the newest message while nothing is selected."""
+        if self._selected is None:
+            return self.index.newest_message(time_s)
+        chosen, packets = self._chosen(time_s), self.diagram.detail == "packets"
+        return None if chosen is None else bytes_behind(self.index, chosen, time_s, packets=packets)
+
+    def chosen_message(self) -> Chosen | None:
+        """What can be done about that message; None when the selected row has none."""
+        time_s, selected = self.playback.playhead_s, self._selected
+        # A row that was chosen later than the playhead stands for a message all the same.
+        fact_id = self._behind(time_s if selected is None else max(time_s, self.trace.time[selected]))
+        return None if fact_id is None else chosen_message(self.run, fact_id, time_s)
+
+    def why(self, most: int) -> tuple[Link, ...]:
+        """What the selected row followed from, or the newest message; nothing when there is neither."""
+        chosen = self._selected if self._selected is not None else self._behind(self.playback.playhead_s)
+        return self._engine.why(self.trace, chosen, self.lesson, most) if chosen is not None else ()
 
     def _chosen(self, time_s: float) -> int | None:
         """The selected fact, if it had happened by `time_s`."""

@@ -41,7 +41,7 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("down", "cursor(1)", "row down", show=False, id="diagram.down"),
         Binding("pageup", "cursor_page(-1)", "page up", show=False, id="diagram.page_up"),
         Binding("pagedown", "cursor_page(1)", "page down", show=False, id="diagram.page_down"),
-        Binding("enter", "select", "select the row", show=False, id="diagram.select"),
+        Binding("enter", "go", "to the moment of the row", show=False, id="diagram.go"),
         Binding("less_than_sign", "sideways(-1)", "to the left", show=False, id="diagram.left"),
         Binding("greater_than_sign", "sideways(1)", "to the right", show=False, id="diagram.right"),
         Binding("left_square_bracket", "zoom(-1)", "coarser", show=False, id="diagram.coarser"),
@@ -49,7 +49,7 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
     ]
 
     class RowSelected(Message):
-        """The cursor went to a row (by key or mouse), or enter was pressed on it. `fact_id`: the fact the row stands for."""
+        """The cursor went to a row (by key or mouse). `fact_id`: the fact the row stands for."""
 
         def __init__(self, diagram: "SequenceDiagram", fact_id: int) -> None:
             super().__init__()
@@ -59,6 +59,9 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
         @property
         def control(self) -> "SequenceDiagram":
             return self.diagram
+
+    class MomentChosen(RowSelected):
+        """Enter was pressed on a row, or it was clicked twice: the person wants to see that moment."""
 
     class FollowingChanged(Message):
         """The diagram began or ceased to follow the playhead."""
@@ -265,12 +268,16 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
         return max(0, self.scrollable_content_region.height - HEADER_HEIGHT)
 
     @property
+    def _row_count(self) -> int:
+        return self.model.row_count(self.playhead, self._mode, self._detail)
+
+    @property
     def _top(self) -> int:
         return self.scroll_offset.y
 
     def _fit(self) -> None:
         """Make the scrollbars and the place fit the number of rows there are now."""
-        rows = self.model.row_count(self.playhead, self._mode, self._detail)
+        rows = self._row_count
         content = self.model.content_width(self._width)
         size = Size(content if content > self._width else 0, rows + HEADER_HEIGHT)
         if size != self.virtual_size:
@@ -356,7 +363,7 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
     # --- cursor -----------------------------------------------------------------------------------------------------
 
     def _move_cursor(self, row: int | None) -> None:
-        rows = self.model.row_count(self.playhead, self._mode, self._detail)
+        rows = self._row_count
         if row is not None:
             row = max(0, min(rows - 1, row)) if rows else None
         for changed in (self._cursor, row):
@@ -376,7 +383,7 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
 
     def action_cursor(self, rows: int) -> None:
         """Move the cursor; the first time it appears on the last row that can be seen."""
-        last = min(self.model.row_count(self.playhead, self._mode, self._detail), self._top + self._rows_shown) - 1
+        last = min(self._row_count, self._top + self._rows_shown) - 1
         self._move_cursor(last if self._cursor is None else self._cursor + rows)
 
     def action_cursor_page(self, pages: int) -> None:
@@ -388,6 +395,19 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
             fact = self.model.fact_of_row(self._cursor, self._mode, self._detail)
             if fact is not None:
                 self.post_message(self.RowSelected(self, fact))
+
+    def action_go(self) -> None:
+        """Ask for the moment of the cursor's row."""
+        fact = None if self._cursor is None else self.model.fact_of_row(self._cursor, self._mode, self._detail)
+        if fact is not None:
+            self.post_message(self.MomentChosen(self, fact))
+
+    def show_fact(self, fact: int) -> None:
+        """Put the cursor on the row in which `fact` is to be seen, now that the playhead has come to it, and follow on."""
+        self.follow()
+        self._move_cursor(self.model.row_of_fact(fact, self._mode, self._detail))
+        if self._cursor is not None and self._cursor + self._rows_shown >= self._row_count:
+            self._set_following(True)
 
     def action_sideways(self, steps: int) -> None:
         self.scroll_to(x=self.scroll_offset.x + steps * _SIDEWAYS_CELLS, animate=False, immediate=True)
@@ -406,5 +426,7 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
         offset = event.get_content_offset(self)
         if offset is not None and offset.y >= HEADER_HEIGHT:
             row = self._top + offset.y - HEADER_HEIGHT
-            if row < self.model.row_count(self.playhead, self._mode, self._detail):
+            if row < self._row_count:
                 self._move_cursor(row)
+                if event.chain == 2:
+                    self.action_go()
