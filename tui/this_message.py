@@ -28,18 +28,18 @@ _KIND_WORDS = {
     Role.CONTROL: "message",
 }
 
-NO_COPIES = "TCP numbers its bytes and throws a copy away (RFC 9293, section 3.4): only a datagram can arrive twice"
+NO_COPIES = "only a datagram can arrive twice: TCP numbers its bytes and throws a copy away (RFC 9293, section 3.4)"
 
 _TO_THIS = {
-    "drop": "the network loses it; TCP sends it again after a while",
+    "drop": "the network loses it; TCP sends it again",
     "hold": "it stops on its way until it is released",
     "release": "it goes on, and arrives at once",
     "duplicate": "a copy arrives as well",
 }
 _DROP_DATAGRAM = "the network loses it, and nobody sends it again"
 _TO_THE_NEXT = {
-    "drop": "the network loses it; TCP sends it again after a while",
-    "lose": "it never arrives: its connection is reset instead",
+    "drop": "the network loses it; TCP sends it again",
+    "lose": "its connection is reset instead",
     "hold": "it stops on its way until it is released",
 }
 
@@ -134,8 +134,8 @@ def _in_another_moment(run: Run, packet: int, datagram: bool) -> Iterator[Deed]:
 
 def _deed(verb: str, packet: int, datagram: bool, at_s: float | None) -> Deed:
     about = _DROP_DATAGRAM if datagram and verb == "drop" else _TO_THIS[verb]
-    where = "" if at_s is None else f"; a branch from {at_s:.3f} s, when it was sent"
-    return Deed(f"{verb} it", about + where, f"{verb} #{packet}", at_s)
+    title = f"{verb} it" if at_s is None else f"{verb} it, back at {at_s:.3f} s"
+    return Deed(title, about, f"{verb} #{packet}", at_s)
 
 
 def _to_the_next(chosen: Chosen) -> list[Deed]:

@@ -34,6 +34,7 @@ class Glyphs:
     caret: str
     arrow: str  # from cause to effect
     unlimited: str
+    differs: str  # marks what is not the same in two runs
 
 
 UNICODE = Glyphs(
@@ -66,6 +67,7 @@ UNICODE = Glyphs(
     caret="▏",
     arrow="→",
     unlimited="∞",
+    differs="█",
 )
 
 ASCII = Glyphs(
@@ -98,6 +100,7 @@ ASCII = Glyphs(
     caret="_",
     arrow="->",
     unlimited="inf",
+    differs="#",
 )
 
 

@@ -131,14 +131,24 @@ class SequenceModel:
         cursor_row: int | None = None,
         glyphs: Glyphs = UNICODE,
         detail: Detail = "messages",
+        marked: frozenset[int] = frozenset(),
     ) -> list[Line]:
-        """`window.height` lines, each exactly `window.width` cells wide."""
-        scene = self._scene(t, window.left, window.width, glyphs, detail, cursor_row)
+        """`window.height` lines, each exactly `window.width` cells wide; `marked` rows differ from those of another run."""
+        scene = self._scene(t, window.left, window.width, glyphs, detail, cursor_row, marked)
         if mode.to_scale:
             return scale.paint_rows(scene, window.top, window.height, mode.row_s)
         return [compact.paint_row(scene, row) for row in range(window.top, window.top + window.height)]
 
-    def _scene(self, t: float, left: int, width: int, glyphs: Glyphs, detail: Detail, cursor_row: int | None) -> Scene:
+    def _scene(
+        self,
+        t: float,
+        left: int,
+        width: int,
+        glyphs: Glyphs,
+        detail: Detail,
+        cursor_row: int | None,
+        marked: frozenset[int] = frozenset(),
+    ) -> Scene:
         return Scene(
             trace=self.trace,
             messages=self.messages,
@@ -153,6 +163,7 @@ class SequenceModel:
             detail=detail,
             glyphs=glyphs,
             cursor_row=cursor_row,
+            marked=marked,
         )
 
     # --- what can still change --------------------------------------------------------------------------------------

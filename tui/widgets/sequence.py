@@ -100,6 +100,7 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
         self._settled: set[int] = set()
         self._header: list[Line] = []
         self._painted_for: tuple[object, ...] = ()
+        self._marked: frozenset[int] = frozenset()  # facts
         self._limit = -1  # how many facts the last frame showed
 
     # --- what it shows ----------------------------------------------------------------------------------------------
@@ -116,6 +117,12 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
         """Show a run that is the same as this one up to some moment: what is in both stays where it is."""
         self.model = model
         self._forget()
+
+    def mark(self, facts: frozenset[int]) -> None:
+        """Mark the rows of `facts`: they are not the same in another run."""
+        if facts != self._marked:
+            self._marked = facts
+            self._forget()
 
     def consume(self, budget_facts: int) -> bool:
         """Read at most so many new facts; true if there were any."""
@@ -239,7 +246,8 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _paint(self, top: int, height: int) -> list[Line]:
         window = Window(top, height, self.scroll_offset.x, self._width)
-        return self.model.paint(window, self.playhead, self._mode, self._cursor, self.glyphs, self._detail)
+        marked = frozenset(self.model.row_of_fact(fact, self._mode, self._detail) for fact in self._marked)
+        return self.model.paint(window, self.playhead, self._mode, self._cursor, self.glyphs, self._detail, marked)
 
     def _paint_header(self) -> list[Line]:
         return self.model.header(self._width, self.scroll_offset.x, self.playhead, self.glyphs)
