@@ -7,7 +7,7 @@ happen in the other.
 from array import array
 from collections.abc import Callable
 
-from engines.lab.facts import FACTS, CommandApplied, KnobTurned, LinkChanged
+from engines.lab.facts import FACTS, CommandApplied, KnobTurned, LinkChanged, PacketReleased, PacketSent
 from engines.lab.trace import CODECS, Trace
 
 SLICE = 4_096
@@ -15,6 +15,8 @@ SLICE = 4_096
 
 _ORDERS = frozenset((CommandApplied.code, KnobTurned.code, LinkChanged.code))
 """An order and what it says itself; what comes of it is more interesting."""
+
+_EXPECTING = frozenset((PacketSent.code, PacketReleased.code))
 
 _REFERENCES = frozenset(("packet", "message", "work", "wait", "index"))
 """Fields that number other facts: they shift when a fact is put in between, which is no difference of its own."""
@@ -138,6 +140,8 @@ _READERS = [_kept(fact) for fact in FACTS]
 
 
 def _content(trace: Trace, fact_id: int) -> tuple[object, ...]:
+    """When a packet will arrive does not count when it is sent: nobody sees that yet."""
     kind = trace.kind[fact_id]
+    amount = 0.0 if kind in _EXPECTING else trace.x[fact_id]
     fields = tuple(read(trace, fact_id) for read in _READERS[kind])
-    return (kind, trace.time[fact_id], trace.x[fact_id], trace.payload(fact_id), *fields)
+    return (kind, trace.time[fact_id], amount, trace.payload(fact_id), *fields)

@@ -91,6 +91,19 @@ COMPARISON_ACTIONS: tuple[Action, ...] = tuple(
 )
 """What the same keys do while several patterns are compared."""
 
+BRANCH_ACTIONS: tuple[Action, ...] = (
+    *(
+        replace(action, text=action.text.replace("pattern", "branch"), word=action.word.replace("pattern", "branch"))
+        for action in COMPARISON_ACTIONS
+        if action.id not in ("restart", "reseed")
+    ),
+    Action("parting", "D", "D", "parting", "to the first difference", "Time", 3, "difference"),
+)
+"""And while two branches of a run stand side by side."""
+
+EVERY_ACTION: tuple[Action, ...] = tuple({action.id: action for action in (*BRANCH_ACTIONS, *ACTIONS)}.values())
+"""All there are, each once, for whoever wants other keys."""
+
 
 def bindings(actions: Iterable[Action] = ACTIONS) -> list[BindingType]:
     """The table as Textual wants it."""

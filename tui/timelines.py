@@ -11,7 +11,7 @@ question is asked, it usually stands there already.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from engines.lab.commands import Command, SetKnob, TimedCommand, check_command, parse_command
+from engines.lab.commands import Command, FaultThis, SetKnob, TimedCommand, check_command, parse_command
 from engines.lab.knobs import KnobBoard, Value
 from engines.patterns.contract import Lesson, Pattern
 from tui.branches import Branch, BranchTree, named_after
@@ -180,7 +180,7 @@ class Timelines:
         replay = self.asked
         if replay is None:
             return ""
-        name = named_after([str(order) for order in replay.orders], replay.at_s)
+        name = self._name(replay)
         share = replay.run.session.status.now_s / replay.at_s if replay.at_s > 0 else 1.0
         return f"what if: {name}" + (f" (replaying, {share:.0%}; esc gives up)" if share < 0.995 else "")
 
@@ -224,7 +224,7 @@ class Timelines:
     def _show(self, replay: Replay) -> None:
         """Put the branch in the place of the run it grew out of."""
         self._replay = None
-        name = named_after([str(order) for order in replay.orders], replay.at_s)
+        name = self._name(replay)
         self.run.playback.leave()
         branch = self.tree.add(name, replay.at_s, replay.run)
         if replay.play:
@@ -233,6 +233,9 @@ class Timelines:
         if len(self.tree) > MOST_BRANCHES + 1 and (oldest := self.tree.least_wanted()) is not None:
             self.remove(oldest)
             self._notice += f"; branch {oldest.number} had to go"
+
+    def _name(self, replay: Replay) -> str:
+        return named_after([worded(order, self.run) for order in replay.orders], replay.at_s)
 
     def _replay_to(self, at_s: float) -> Replay:
         """The session that is on its way to `at_s`, or can go there; else a new one."""
@@ -273,6 +276,16 @@ class Timelines:
         if self._replay is not None:
             self._replay.run.close()
         self._replay = None
+
+
+def worded(order: Command, run: Run) -> str:
+    """An order as people read it: a chosen message by its name instead of its number."""
+    if isinstance(order, FaultThis) and 0 <= order.fact < run.model.messages.consumed:
+        arrow = run.model.messages.arrow_of_fact(order.fact)
+        label = run.model.messages.label(arrow) if arrow is not None else ""
+        if label:
+            return f"{order.action} “{label}”"
+    return str(order)
 
 
 def _same_knob(one: Command, other: Command) -> bool:

@@ -53,7 +53,8 @@ def difference_table(
         texts = format_value(metric, one), format_value(metric, other)
         change = ""
         if one is not None and other is not None and texts[0] != texts[1]:
-            change = f"{'+' if other > one else '-'}{format_value(metric, abs(other - one))}"
+            by = format_value(metric, abs(other - one))
+            change = f"{'+' if other > one else '-'}{by.replace('%', 'points')}"  # not 2 % of what it was
         elif texts[0] != texts[1]:
             change = "only one"
         rows.append((metric.title, *texts, change))

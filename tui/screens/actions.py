@@ -13,7 +13,10 @@ from tui.widgets.panes import PANES
 if TYPE_CHECKING:
     from engines.comparison import Contender
     from engines.patterns.contract import Pattern
+    from tui.branches import Branch
     from tui.engine import Engine
+    from tui.runs import Run
+    from tui.screens.branches import Wish
     from tui.screens.finding import Findable
     from tui.this_message import Deed
     from tui.widgets.pattern_tab import PatternTab
@@ -143,6 +146,42 @@ class LabActions(TravelScreen):
                 self.go_to_fact(tab.diagram, fact)
 
         self.app.push_screen(why_picker(links), chosen)
+
+    def action_branches(self) -> None:
+        """List the branches of what is shown."""
+        tab = self.tab
+        if tab is None:
+            return
+        from tui.screens.branches import BranchesScreen
+
+        def chosen(wish: "Wish | None") -> None:
+            if wish is not None and wish.beside is not None:
+                self.put_side_by_side((wish.beside, wish.branch))
+            elif wish is not None:
+                tab.timelines.switch_to(wish.branch)
+            self.wake()
+
+        self.app.push_screen(BranchesScreen(tab.timelines), chosen)
+
+    def put_side_by_side(self, branches: "tuple[Branch[Run], Branch[Run]]") -> None:
+        """Show two branches under one playhead, the older one at the left."""
+        tab = self.tab
+        if self._engine is None or tab is None:
+            return
+        from tui.screens.branch_comparison import BranchComparison
+
+        one, other = sorted(branches, key=lambda branch: branch.number)
+
+        def back(_: None) -> None:
+            tab.playback.come_back()
+            self.wake()
+
+        tab.playback.leave()
+        parting_s = tab.timelines.tree.parting_s(one, other)
+        screen = BranchComparison(
+            self._engine, (one, other), parting_s, now=self._now, frames=self._frames_a_second
+        )  # fmt: skip
+        self.app.push_screen(screen, back)
 
     # --- finding things -------------------------------------------------------------------------------------------------
 

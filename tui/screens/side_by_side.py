@@ -51,6 +51,7 @@ class SideBySideScreen(TravelScreen):
     """What the screens of this kind have in common. `actions` are those that its keys do."""
 
     actions: Sequence[Action]
+    knobs_title = "knobs of several "
 
     def __init__(self, sides: Sequence[Side], *, pace: float, now: Callable[[], float], frames: int) -> None:
         super().__init__(now, frames)
@@ -108,10 +109,9 @@ class SideBySideScreen(TravelScreen):
     def on_mount(self) -> None:
         self.set_class(self.lab.ascii, "-ascii")
         self.table.border_title = " numbers "
-        self.controls.border_title = "knobs of several "
+        self.controls.border_title = self.knobs_title
         for side, diagram in zip(self.sides, self._diagrams, strict=True):
             diagram.border_title = f" {side.title} "
-        super().on_mount()
         self._place_diagrams()
         self.call_after_refresh(self.wake)
 

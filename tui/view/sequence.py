@@ -107,6 +107,13 @@ class SequenceModel:
             return scale.row_at(self.trace.time[fact], mode.row_s) if 0 <= fact < len(self.trace) else 0
         return max(0, self.rows.row_of(fact, detail))
 
+    def row_to_mark(self, fact: int, mode: Mode = COMPACT, detail: Detail = "messages") -> int:
+        """The row in which it is to be seen that `fact` happened: its own, its arrow's, or else the next one."""
+        if mode.to_scale:
+            return self.row_of_fact(fact, mode, detail)
+        own = self.rows.own_row(fact, detail)
+        return own if own is not None else self.rows.count(fact, detail)
+
     def content_width(self, width: int) -> int:
         """Cells of the whole picture when it is shown in `width` cells; more than `width` means it scrolls sideways."""
         return Layout.of(width, len(self.hosts)).width

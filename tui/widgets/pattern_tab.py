@@ -205,6 +205,7 @@ class PatternTab(Container):
         self.diagram.show_branch(run.model)
         if selected is not None and (selected >= len(run.trace) or run.trace[selected] != before[selected]):
             self._selected = self.diagram.cursor = None
+        self.diagram.follow()
         self._name_diagram()
 
     def _draw_slow_panels(self, time_s: float, *, full: bool) -> bool:

@@ -246,7 +246,7 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _paint(self, top: int, height: int) -> list[Line]:
         window = Window(top, height, self.scroll_offset.x, self._width)
-        marked = frozenset(self.model.row_of_fact(fact, self._mode, self._detail) for fact in self._marked)
+        marked = frozenset(self.model.row_to_mark(fact, self._mode, self._detail) for fact in self._marked)
         return self.model.paint(window, self.playhead, self._mode, self._cursor, self.glyphs, self._detail, marked)
 
     def _paint_header(self) -> list[Line]:
