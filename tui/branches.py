@@ -49,9 +49,13 @@ class BranchTree(Generic[T]):
         return tuple(self._branches)
 
     def add(self, name: str, at_s: float, item: T) -> Branch[T]:
-        """A new branch of the current one, which becomes the current one."""
+        """A new branch of the current one, which becomes the current one.
+
+        Before the current one went its own way it was its parent: a branch from there grows out of that.
+        """
         self._numbered += 1
-        branch = Branch(self._numbered, name, item, self.current, at_s)
+        parent = next(b for b in self.current.line_of_descent if b.at_s <= at_s or b is self.root)
+        branch = Branch(self._numbered, name, item, parent, at_s)
         self._branches.append(branch)
         self.switch(branch)
         return branch

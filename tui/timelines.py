@@ -226,7 +226,8 @@ class Timelines:
         self._replay = None
         name = self._name(replay)
         self.run.playback.leave()
-        branch = self.tree.add(name, replay.at_s, replay.run)
+        ordered = replay.run.session.commands[replay.recorded :]
+        branch = self.tree.add(name, ordered[0].time_s if ordered else replay.at_s, replay.run)
         if replay.play:
             replay.run.session.play()
         self._notice = f"branch {branch.number}: {name}" + ("" if replay.play else "; space plays on")

@@ -34,6 +34,9 @@ class HeaderFacts:
     branch: tuple[str, str] | None = None  # the branch that is shown: in a word or two, and by its name
 
 
+LEAST_SCENARIO = 4
+"""Letters of a scenario's title that are worth their room."""
+
 _STANDING: dict[Standing, tuple[str, str]] = {
     Standing.STARTING: ("starting", "muted"),
     Standing.LIVE: ("live", "live"),
@@ -81,8 +84,10 @@ def header_line(facts: HeaderFacts, width: int, glyphs: Glyphs) -> Line:
     ):
         if width_of(left) + width_of(end) < width:
             return spread(left, end, width)
-    room = max(1, width - width_of(slim) - 1 - width_of(short[:2]) - width_of(number))
-    return spread((*short[:2], Span(fit(facts.scenario, room, glyphs.ellipsis)), *number), slim, width)
+    room = width - width_of(slim) - 1 - width_of(short[:2]) - width_of(number)
+    if room < LEAST_SCENARIO and number:  # the branch says more than two letters of the scenario
+        return spread((short[0], *number), slim, width)
+    return spread((*short[:2], Span(fit(facts.scenario, max(1, room), glyphs.ellipsis)), *number), slim, width)
 
 
 def scrub_bar(fraction: float, width: int, glyphs: Glyphs, review: bool) -> Line:

@@ -94,6 +94,8 @@ class LabActions(TravelScreen):
 
     def action_diagram(self) -> None:
         if self.tab is not None:
+            if self.tab.diagram.has_focus and self.tab.timelines.give_up():
+                self.notify_line("given up; the run is as it was")
             self.tab.remove_class("-with-controls", "-with-numbers", "-zoomed")
             self.tab.diagram.focus()
             self.call_after_refresh(self.wake)

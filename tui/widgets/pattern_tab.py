@@ -53,6 +53,7 @@ class PatternTab(Container):
         self._now = now
         self._selected: int | None = None
         self._drawn: tuple[object, ...] = ()
+        self._diagram_title = ""
         self._keys: dict[str, str] = {}
         self._begin(lesson, seed, pace, {})
 
@@ -79,7 +80,6 @@ class PatternTab(Container):
         self.close_session()
         self._begin(lesson or self.lesson, self.seed if seed is None else seed, pace, knobs)
         self.diagram.show_trace(self.run.model)
-        self._name_diagram()
 
     @property
     def run(self) -> Run:
@@ -124,7 +124,6 @@ class PatternTab(Container):
                 yield LineView(classes="panel numbers")
 
     def on_mount(self) -> None:
-        self._name_diagram()
         self.numbers_view.border_title = "numbers "
         self.numbers_view.can_focus = False
 
@@ -132,12 +131,14 @@ class PatternTab(Container):
         """Say over the diagram which of the runs it shows, once there are several."""
         tree, glyphs = self.timelines.tree, self.pane.glyphs
         name = f"branch {tree.current.number}: {tree.current.name}" if tree.current.number else tree.current.name
-        self.diagram.border_title = Content(f" sequence {glyphs.into} {name} " if len(tree) > 1 else " sequence ")
+        title = f" sequence {glyphs.into} {name} " if len(tree) > 1 else " sequence "
+        if title != self._diagram_title:
+            self._diagram_title = title
+            self.diagram.border_title = Content(title)
 
     def look_changed(self) -> None:
         """Another theme or another set of glyphs: everything is drawn anew."""
         self._drawn = ()
-        self._name_diagram()
         self.pane.turn_to(self.pane.shown)
 
     @property
@@ -190,6 +191,7 @@ class PatternTab(Container):
         run = self.run
         if run is not self._shown:
             self._turn_to(run)
+        self._name_diagram()
         run.playback.settle()
         more = run.consume() or more
         time_s = self.playhead(motion=motion)
@@ -206,7 +208,6 @@ class PatternTab(Container):
         if selected is not None and (selected >= len(run.trace) or run.trace[selected] != before[selected]):
             self._selected = self.diagram.cursor = None
         self.diagram.follow()
-        self._name_diagram()
 
     def _draw_slow_panels(self, time_s: float, *, full: bool) -> bool:
         """Numbers and pane follow the facts, not the clock: they are made anew only when a fact or the selection is new.
