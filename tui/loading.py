@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from itertools import islice
+from itertools import chain, islice
 
 from engines.lab.commands import TimedCommand
 from engines.lab.dissection import Part, Side
@@ -24,7 +24,7 @@ def load_engine() -> Engine:
     from engines.metrics.numbers import Numbers
     from engines.patterns.contract import Lesson, Pattern
     from engines.patterns.registry import PATTERNS
-    from engines.story import explain, suggestion, tell
+    from engines.story import causes, meaning, suggestion, tell
     from engines.wire.dissectors import dissector_named
     from engines.wire.equivalents import equivalent_command
 
@@ -51,16 +51,12 @@ def load_engine() -> Engine:
         return tuple(Told(story.time_s, story.text) for story in tell(trace, length, lesson, count))
 
     def explained(trace: Trace, fact_id: int, lesson: Lesson) -> tuple[str, ...]:
-        what = explain(trace, fact_id, lesson)
-        causes = what.cause_chain[:CAUSES_TOLD]
-        return (
-            what.text,
-            *(f"because, at {trace.time[cause]:.3f} s: {explain(trace, cause, lesson).text}" for cause in causes),
-        )
+        what, *because = why(trace, fact_id, lesson, 1 + CAUSES_TOLD)
+        return (what.text, *(f"because, at {link.time_s:.3f} s: {link.text}" for link in because))
 
     def why(trace: Trace, fact_id: int, lesson: Lesson, most: int) -> tuple[Link, ...]:
-        chain = islice((fact_id, *explain(trace, fact_id, lesson).cause_chain), most)
-        return tuple(Link(link, trace.time[link], explain(trace, link, lesson).text) for link in chain)
+        links = islice(chain([fact_id], causes(trace, fact_id)), most)
+        return tuple(Link(link, trace.time[link], meaning(trace, link, lesson)) for link in links)
 
     return Engine(
         patterns=PATTERNS,
