@@ -149,10 +149,22 @@ class Timelines:
             run.session.command(command)
             return
         before = self.asked.orders if self.asked is not None and self.asked.at_s == at_s else []
+        orders = [*(order for order in before if not _same_knob(order, command)), command]
+        orders = [order for order in orders if not self._stands(order, at_s)]
+        if not orders:
+            self._give_up_replay()
+            self._notice = f"{command.knob} stands there already" if isinstance(command, SetKnob) else ""
+            return
         replay = self._replay_to(at_s)
-        replay.orders = [*(order for order in before if not _same_knob(order, command)), command]
+        replay.orders = orders
         replay.play = run.playback.resumes
         replay.asked = self._now()
+
+    def _stands(self, order: Command, at_s: float) -> bool:
+        """Whether a knob already stands where it is to be turned: then the answer is the run as it was."""
+        if not isinstance(order, SetKnob) or (knob := self.run.knob(order.knob)) is None:
+            return False
+        return self.run.knob_texts(at_s)[knob.name] == knob.format(knob.parse(order.text))
 
     def give_up(self) -> bool:
         """Forget the branch that is on its way; false if there is none."""

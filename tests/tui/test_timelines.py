@@ -194,6 +194,17 @@ def test_a_knob_turned_step_by_step_is_one_answer() -> None:
     assert lines.take_notice() == lines.progress == ""
 
 
+def test_a_knob_turned_back_to_where_it_stood_asks_nothing() -> None:
+    lines, lab, real = fake()
+    lines.run.playback.seek(3.0)
+    for text in ("set latency 50 ms", "set latency 0.04 s"):
+        lines.order(text)
+    tended(lines, real)
+    assert len(lines.tree) == 1
+    assert lines.take_notice() == "latency stands there already"
+    assert lab.sessions[0].given == []
+
+
 def test_it_plays_on_if_the_run_did_and_else_stands() -> None:
     for playing in (True, False):
         lines, lab, _ = fake()

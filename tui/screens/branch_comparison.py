@@ -13,7 +13,7 @@ from tui.panels.lines import Line
 from tui.runs import Run
 from tui.screens.side_by_side import FACTS_A_FRAME, Side, SideBySideScreen
 
-FIRST_HINT = "space plays both on from here, D goes back to the first difference, } to the other one"
+FIRST_HINT = "space plays both on from here, D goes to the first difference"
 
 
 class BranchComparison(SideBySideScreen):

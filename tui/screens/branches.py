@@ -13,7 +13,7 @@ from tui.screens.dialog import Dialog
 from tui.timelines import Timelines
 from tui.widgets.lines import LineView
 
-HINT = "enter shows it, v side by side with the one shown, del takes it away"
+HINT = "enter shows it, v puts it beside the one shown, del removes it"
 
 
 @dataclass(frozen=True, slots=True)

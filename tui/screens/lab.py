@@ -1,6 +1,7 @@
 """The one screen: header, tabs, the open pattern, footer. It passes keys on to where they belong."""
 
 from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from textual import events
@@ -29,6 +30,8 @@ FIRST_HINT = "space pauses, ← looks back, letters turn knobs, ? tells it all"
 
 class LabScreen(LabActions):
     """Everything that a person sees at first, and returns to."""
+
+    review_keys = MappingProxyType({"this": "this message", "find-back": "jump", "branches": "branches"})
 
     def __init__(self, now: Callable[[], float], frames_a_second: int = FRAMES_A_SECOND) -> None:
         super().__init__(now, frames_a_second)

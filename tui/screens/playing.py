@@ -3,7 +3,8 @@
 What is not needed for the first paint is imported where it is used.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from textual.screen import Screen
@@ -34,6 +35,9 @@ class PlayingScreen(Screen[None]):
 
     HORIZONTAL_BREAKPOINTS = HORIZONTAL
     VERTICAL_BREAKPOINTS = VERTICAL
+
+    review_keys: Mapping[str, str] = MappingProxyType({"find-back": "jump"})
+    """Actions that the footer tells of while the past is shown, each with its word there."""
 
     def __init__(self, now: Callable[[], float], frames_a_second: int = FRAMES_A_SECOND) -> None:
         super().__init__()
@@ -108,6 +112,7 @@ class PlayingScreen(Screen[None]):
                 (keys["play"], "play on from here"),
                 (", .", "step"),
                 ("←→", "scrub"),
+                *((keys[action_id], word) for action_id, word in self.review_keys.items()),
             ]
         else:
             return [Hint(keys[a.id], a.word, f"screen.{a.action}") for a in footer_order(actions)]

@@ -196,6 +196,7 @@ class PatternTab(Container):
         more = run.consume() or more
         time_s = self.playhead(motion=motion)
         self.diagram.tick(time_s)
+        self.controls.border_title = "knobs: what if …" if run.playback.in_review else "knobs "
         self.controls.show_rows(run.rows(time_s, self._keys, self.timelines.asked_texts()), frozen=False)
         more = self._draw_slow_panels(time_s, full=full) or more
         return more or run.playback.moving
@@ -263,10 +264,13 @@ class PatternTab(Container):
         return None if chosen is None else bytes_behind(self.index, chosen, time_s, packets=packets)
 
     def chosen_message(self) -> Chosen | None:
-        """What can be done about that message; None when the selected row has none."""
+        """What can be done about that message, or the one that led to the selected row; None when there is none."""
         time_s, selected = self.playback.playhead_s, self._selected
         # A row that was chosen later than the playhead stands for a message all the same.
-        fact_id = self._behind(time_s if selected is None else max(time_s, self.trace.time[selected]))
+        known_s = time_s if selected is None else max(time_s, self.trace.time[selected])
+        fact_id = self._behind(known_s)
+        if fact_id is None and selected is not None:
+            fact_id = bytes_that_led_to(self.index, selected, known_s)
         return None if fact_id is None else chosen_message(self.run, fact_id, time_s)
 
     def why(self, most: int) -> tuple[Link, ...]:
