@@ -53,7 +53,7 @@ class PatternTab(Container):
         self._now = now
         self._selected: int | None = None
         self._drawn: tuple[object, ...] = ()
-        self._diagram_title = ""
+        self._titles = ("", "")
         self._keys: dict[str, str] = {}
         self._begin(lesson, seed, pace, {})
 
@@ -127,14 +127,16 @@ class PatternTab(Container):
         self.numbers_view.border_title = "numbers "
         self.numbers_view.can_focus = False
 
-    def _name_diagram(self) -> None:
-        """Say over the diagram which of the runs it shows, once there are several."""
+    def _name_panels(self) -> None:
+        """Say over the diagram which of the runs it shows, once there are several, and over the knobs what turning one means."""
         tree, glyphs = self.timelines.tree, self.pane.glyphs
         name = f"branch {tree.current.number}: {tree.current.name}" if tree.current.number else tree.current.name
-        title = f" sequence {glyphs.into} {name} " if len(tree) > 1 else " sequence "
-        if title != self._diagram_title:
-            self._diagram_title = title
-            self.diagram.border_title = Content(title)
+        sequence = f" sequence {glyphs.into} {name} " if len(tree) > 1 else " sequence "
+        knobs = f"knobs: what if {glyphs.ellipsis} " if self.playback.in_review else "knobs "
+        if (sequence, knobs) != self._titles:
+            self._titles = (sequence, knobs)
+            self.diagram.border_title = Content(sequence)
+            self.controls.border_title = Content(knobs)
 
     def look_changed(self) -> None:
         """Another theme or another set of glyphs: everything is drawn anew."""
@@ -191,12 +193,11 @@ class PatternTab(Container):
         run = self.run
         if run is not self._shown:
             self._turn_to(run)
-        self._name_diagram()
+        self._name_panels()
         run.playback.settle()
         more = run.consume() or more
         time_s = self.playhead(motion=motion)
         self.diagram.tick(time_s)
-        self.controls.border_title = "knobs: what if …" if run.playback.in_review else "knobs "
         self.controls.show_rows(run.rows(time_s, self._keys, self.timelines.asked_texts()), frozen=False)
         more = self._draw_slow_panels(time_s, full=full) or more
         return more or run.playback.moving
