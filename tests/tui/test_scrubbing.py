@@ -59,11 +59,13 @@ class Laboratory:
 
 
 async def body(app: CommtuiApp, pilot: Pilot[int]) -> list[str]:
-    """The screen, but for the line that says where we are in time and how long the run is, and the keys that fit it."""
+    """The screen, but for the line that says where we are in time and how long the run is, the keys that fit it, and the words
+    over the knobs that say what turning one means there."""
     for _ in range(2):
         app.lab_screen.draw()
         await pilot.pause()
-    return screen_text(app).splitlines()[1:-1]
+    title = "knobs: what if … "
+    return [row.replace(title, "knobs ".ljust(len(title), "─")) for row in screen_text(app).splitlines()[1:-1]]
 
 
 @pytest.mark.parametrize("pattern", [pytest.param(pattern, id=pattern.name) for pattern in PATTERNS])
