@@ -11,7 +11,9 @@ from math import inf
 
 from engines.lab.facts import MessageStarted, PacketKind, PacketSent, Role
 from engines.messages import ArrowState, Phase
+from tui.index import TraceIndex
 from tui.runs import Run
+from tui.wire import bytes_that_led_to
 
 SHORTEST_TRIP_S = 3e-6
 """An order takes effect a millionth of a second after what has happened; a shorter trip is over by then."""
@@ -68,6 +70,12 @@ class Chosen:
     def next_ones(self, verb: str, count: int) -> str:
         """The order that does `verb` to the next `count` like it."""
         return f"{verb} next {f'{count} {self.kind}s' if count > 1 else self.kind} from {self.sender}"
+
+
+def packet_or_its_cause(index: TraceIndex, fact_id: int, time_s: float) -> int | None:
+    """What there is to act upon where no bytes are: a packet without any (a SYN, say), or the message that led to the fact."""
+    packet = index.trace.kind[fact_id] == PacketSent.code
+    return fact_id if packet else bytes_that_led_to(index, fact_id, time_s)
 
 
 def chosen_message(run: Run, fact_id: int, time_s: float) -> Chosen:

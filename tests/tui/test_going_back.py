@@ -3,7 +3,7 @@
 import pytest
 from textual.geometry import Offset
 
-from engines.lab.facts import PacketSent, WorkStarted
+from engines.lab.facts import PacketSent, WorkFinished, WorkStarted
 from tests.tui.driving import Drive, driving
 from tui.bindings import BRANCH_ACTIONS
 from tui.screens.branch_comparison import BranchComparison
@@ -135,6 +135,24 @@ async def test_the_same_to_the_next_ones_like_it() -> None:
         await d.type("duplicate it")
         await d.press("enter")
         assert "throws a copy away (RFC 9293" in d.row(35)
+
+
+async def test_a_packet_without_bytes_can_be_lost_as_well() -> None:
+    async with driving() as d:
+        d.tab.diagram.cursor = 0
+        await d.press("M")
+        assert "SYN packet, client to server on c1" in d.text()
+        await d.press("down", "enter")
+        assert d.lab.session.given[0].startswith("drop #")
+        assert d.lab.session.status.now_s == pytest.approx(0.0)
+
+
+async def test_what_led_to_a_row_can_be_acted_upon_from_there() -> None:
+    async with driving() as d:
+        await d.press("up", "up")
+        assert isinstance(d.tab.trace[d.tab._selected or 0].fact, WorkFinished)
+        await d.press("M")
+        assert "GET /hello, client to server on c1" in d.text()
 
 
 async def test_a_row_without_a_message_can_still_be_asked_why() -> None:

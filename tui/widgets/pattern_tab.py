@@ -21,7 +21,7 @@ from tui.panels.story import Link, StoryFacts, story_lines
 from tui.panels.wire import wire_lines
 from tui.playback import Playback, SessionLike
 from tui.runs import Run
-from tui.this_message import Chosen, chosen_message
+from tui.this_message import Chosen, chosen_message, packet_or_its_cause
 from tui.timelines import Timelines
 from tui.widgets.control_panel import ControlPanel
 from tui.widgets.lines import LineView
@@ -271,7 +271,7 @@ class PatternTab(Container):
         known_s = time_s if selected is None else max(time_s, self.trace.time[selected])
         fact_id = self._behind(known_s)
         if fact_id is None and selected is not None:
-            fact_id = bytes_that_led_to(self.index, selected, known_s)
+            fact_id = packet_or_its_cause(self.index, selected, known_s)
         return None if fact_id is None else chosen_message(self.run, fact_id, time_s)
 
     def why(self, most: int) -> tuple[Link, ...]:
