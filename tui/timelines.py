@@ -298,6 +298,8 @@ def worded(order: Command, run: Run) -> str:
         label = run.model.messages.label(arrow) if arrow is not None else ""
         if label:
             return f"{order.action} “{label}”"
+        if arrow is not None:
+            return f"{order.action} {run.model.messages.packet_kind(arrow).name.replace('_', '-')}"
     return str(order)
 
 

@@ -120,7 +120,8 @@ class LabActions(TravelScreen):
                 self._do(deed)
 
         message = tab.chosen_message()
-        self.app.push_screen(message_picker(message, message.title if message is not None else "this row"), chosen)
+        title = message.title if message is not None else "this row"
+        self.app.push_screen(message_picker(message, title, narrow=self.has_class("-narrow")), chosen)
 
     def _do(self, deed: "Deed") -> None:
         if deed.refusal:

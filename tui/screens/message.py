@@ -14,7 +14,7 @@ MOST_LINKS = 40
 _SO_MANY = re.compile(r"\s*(?:(drop|lose|hold|duplicate)\s+)?(?:next\s+)?([1-9]\d{0,3})\s*")
 
 
-def message_picker(chosen: Chosen | None, title: str) -> PickerScreen[Deed]:
+def message_picker(chosen: Chosen | None, title: str, *, narrow: bool) -> PickerScreen[Deed]:
     """What can be done to a message (None: the row has none); a number makes it the next so many like it."""
 
     def typed(text: str) -> Entry[Deed] | None:
@@ -27,7 +27,7 @@ def message_picker(chosen: Chosen | None, title: str) -> PickerScreen[Deed]:
     deeds = [WHY, *(chosen.deeds if chosen is not None else ())]
     entries = [Entry(deed.title, deed.refusal or deed.about, deed) for deed in deeds]
     hint = "up and down; a number does it to so many: 3, hold 5"
-    return PickerScreen(title, entries, hint=hint if chosen is not None else "enter tells why", free=typed)
+    return PickerScreen(title, entries, hint=hint if chosen is not None else "enter tells why", free=typed, tall=narrow)
 
 
 def why_picker(links: Sequence[Link]) -> PickerScreen[int]:
