@@ -4,6 +4,7 @@ A message that is on its way at the playhead can be dropped or held there. One t
 reached as well: by branching just after it was sent.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ _KIND_WORDS = {
     Role.HEARTBEAT: "heartbeat",
     Role.CONTROL: "message",
 }
+
+_NAMED = re.compile(r"[A-Z][A-Z_-]+")
 
 NO_COPIES = "only a datagram can arrive twice: TCP numbers its bytes and throws a copy away (RFC 9293, section 3.4)"
 
@@ -83,12 +86,19 @@ def chosen_message(run: Run, fact_id: int, time_s: float) -> Chosen:
     trace, fact = run.trace, run.trace[fact_id].fact
     packet = trace.cause[fact_id] if isinstance(fact, MessageStarted) else fact_id
     assert isinstance(fact, MessageStarted | PacketSent)
-    kind = _KIND_WORDS[fact.role] if isinstance(fact, MessageStarted) else "packet"
+    kind = _kind_word(fact) if isinstance(fact, MessageStarted) else "packet"
     name = fact.label if isinstance(fact, MessageStarted) else f"{fact.kind.name.replace('_', '-')} packet"
     datagram = packet >= 0 and trace.d[packet] == PacketKind.DATAGRAM
     chosen = Chosen(f"{name}, {fact.sender} to {fact.receiver} on c{fact.flow}", (), kind, fact.sender, datagram)
     deeds = [*_to_this(run, packet, time_s), *_to_the_next(chosen)] if packet >= 0 else _to_the_next(chosen)
     return Chosen(chosen.title, tuple(deeds), kind, fact.sender, datagram)
+
+
+def _kind_word(message: MessageStarted) -> str:
+    """How the language of faults names messages like this one: what only its protocol knows, by the word that it begins with."""
+    word = message.label.split(" ")[0]
+    named = message.role is Role.CONTROL and _NAMED.fullmatch(word) is not None
+    return word if named else _KIND_WORDS[message.role]
 
 
 def _to_this(run: Run, packet: int, time_s: float) -> Iterator[Deed]:
