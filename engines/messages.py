@@ -31,7 +31,7 @@ class ArrowKind(IntEnum):
 
     BYTES = 0  # bytes of a connection: a message once its head is known, plain data until then
     PACKET = 1  # one packet: a connection's control, or a datagram (which may turn out to be a message)
-    RETRANSMISSION = 2
+    RETRANSMISSION = 2  # or the copy of a datagram that the network delivers twice
     LOST_PART = 3  # a packet of a longer message that died while the rest went on
 
 
@@ -154,6 +154,8 @@ class MessageIndex:
         end = start + trace.payload_size[i]
         if trace.f[i] > 1:
             parent = self._arrow_at(trace.a[i], trace.b[i], start) if trace.d[i] == PacketKind.DATA else NONE
+            if trace.d[i] == PacketKind.DATAGRAM and (original := self._packet_number(trace.cause[i])) != NONE:
+                parent = self.owners[original]
             return self._add(ArrowKind.RETRANSMISSION, i, i, start, end, parent)
         if trace.d[i] != PacketKind.DATA:
             return self._add(ArrowKind.PACKET, i, i, start, end)

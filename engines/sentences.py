@@ -201,6 +201,11 @@ def _packet_sent(fact: f.PacketSent, look: Look) -> str:
     what = look.carried(look.fact_id)
     if fact.attempt == 1:
         return _capital(_SENT[fact.kind].format(fact, what))
+    if fact.kind is PacketKind.DATAGRAM:
+        return (
+            f"The network makes two of {what}: a copy travels to {fact.receiver} as well. Nobody numbers datagrams, so that"
+            " the receiver has to notice by itself."
+        )
     return (
         f"{fact.sender} sends {what} again (attempt {fact.attempt}): no sign came back in time. It waits longer"
         " before each new attempt, so as not to flood a network that is in trouble already."

@@ -44,18 +44,25 @@ class Story:
 
 def explain(trace: Trace, fact_id: int, lesson: "Lesson") -> Explanation:
     """What fact `fact_id` means in this lesson, in a sentence or two. Raises IndexError when there is no such fact."""
-    fact = trace[fact_id].fact
-    return Explanation(_beat_text(fact, lesson) or sentence(trace, fact_id), cause_chain(trace, fact_id))
+    return Explanation(meaning(trace, fact_id, lesson), cause_chain(trace, fact_id))
+
+
+def meaning(trace: Trace, fact_id: int, lesson: "Lesson") -> str:
+    """What fact `fact_id` means in this lesson, without why: in a long run the chain of causes may be as long as the run."""
+    return _beat_text(trace[fact_id].fact, lesson) or sentence(trace, fact_id)
+
+
+def causes(trace: Trace, fact_id: int) -> Iterator[int]:
+    """The fact's cause, the cause of that, and so on; causes lie earlier, so that this always ends."""
+    cause = trace.cause[fact_id]
+    while cause != NO_CAUSE:
+        yield cause
+        cause = trace.cause[cause]
 
 
 def cause_chain(trace: Trace, fact_id: int) -> tuple[int, ...]:
-    """The fact's cause, the cause of that, and so on; causes lie earlier, so that this always ends."""
-    chain = []
-    cause = trace.cause[fact_id]
-    while cause != NO_CAUSE:
-        chain.append(cause)
-        cause = trace.cause[cause]
-    return tuple(chain)
+    """All of `causes`."""
+    return tuple(causes(trace, fact_id))
 
 
 def story_at(trace: Trace, length: int, lesson: "Lesson") -> Story:
@@ -72,7 +79,7 @@ def tell(trace: Trace, length: int, lesson: "Lesson", count: int) -> tuple[Story
     """
     try_next = suggestion(trace, length, lesson)
     return tuple(
-        Story(fact_id, trace.time[fact_id], explain(trace, fact_id, lesson).text, try_next)
+        Story(fact_id, trace.time[fact_id], meaning(trace, fact_id, lesson), try_next)
         for fact_id in islice(_worth_telling(trace, length, lesson), count)
     )
 

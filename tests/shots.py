@@ -4,7 +4,7 @@ A shot is the same at every taking: the run stands at a virtual moment, no real 
 """
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -12,6 +12,7 @@ from typing import Protocol
 from textual.pilot import Pilot
 
 from engines.comparison import workloads
+from engines.lab.commands import TimedCommand
 from engines.lab.knobs import Value
 from engines.lab.session import Session
 from engines.patterns.contract import Lesson, Pattern
@@ -67,8 +68,10 @@ async def taken(shot: Shot) -> AsyncIterator[tuple[CommtuiApp, Pilot[int]]]:
         pace: float,
         *,
         paused: bool = True,
+        commands: Sequence[TimedCommand] = (),
     ) -> Session:
-        session = Session(lesson, name=f"{pattern.name}/{lesson.name}", seed=seed, knobs=knobs, pace=pace, paused=True)
+        name = f"{pattern.name}/{lesson.name}"
+        session = Session(lesson, name=name, seed=seed, knobs=knobs, commands=commands, pace=pace, paused=True)
         sessions.append(session)
         return session
 

@@ -18,7 +18,7 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.scrollbar import ScrollBar, ScrollBarRender
 
-from tui.bindings import ACTIONS
+from tui.bindings import EVERY_ACTION
 from tui.config import Config, ConfigError, complain, config_path, load_config
 from tui.screens.lab import LabScreen
 from tui.screens.playing import FRAMES_A_SECOND, PlayingScreen
@@ -88,7 +88,7 @@ class CommtuiApp(App[int]):
         self.theme = theme
         keymap = dict(keys or {})
         self.set_keymap(keymap)
-        self.keys_shown = {action.id: keymap.get(action.id, action.shown) for action in ACTIONS}
+        self.keys_shown = {action.id: keymap.get(action.id, action.shown) for action in EVERY_ACTION}
         self.lab_screen = LabScreen(now, frames_a_second)
         self.failure: Exception | None = None
 
@@ -211,7 +211,7 @@ def run_app(
     Refuses, in one line, a terminal that cannot show it and a config file with a mistake (status 2).
     """
     try:
-        config = load_config(config_path(), themes=THEME_NAMES, actions=tuple(action.id for action in ACTIONS))
+        config = load_config(config_path(), themes=THEME_NAMES, actions=tuple(action.id for action in EVERY_ACTION))
     except ConfigError as error:
         return complain(error)
     verdict = examine_terminal(os.environ, sys.stdin, sys.stdout)

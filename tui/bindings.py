@@ -42,10 +42,16 @@ ACTIONS: tuple[Action, ...] = (
     Action("forward-far", "shift+right,right_parenthesis", "shift+→ or )", "nudge(10)", "forward a lot", "Time"),
     Action("home", "home", "home", "home", "to the beginning", "Time"),
     Action("end", "end", "end", "end", "to the live end", "Time"),
+    Action("find-next", "shift+down,J", "shift+↓ or J", "jump(1)", "to the next landmark (F says which)", "Time"),
+    Action("find-back", "shift+up,U", "shift+↑ or U", "jump(-1)", "to the landmark before", "Time"),
+    Action("find", "F", "F", "find", "which landmarks to jump to", "Time"),
     Action("faster", "plus,equals_sign", "+", "pace(1)", "faster, up to flat out", "Time", 6, "- speed"),
     Action("slower", "minus", "-", "pace(-1)", "slower, down to 0.1x", "Time"),
     Action("restart", "r", "r", "restart(False)", "again from the start, same seed", "Time", 7, "again"),
     Action("reseed", "R", "R", "restart(True)", "again from the start, new seed", "Time"),
+    Action("this", "M", "M", "this", "this message: drop it, hold it, do so to the next like it …", "What if"),
+    Action("why", "Y", "Y", "why", "why: what the selected row followed from", "What if"),
+    Action("branches", "B", "B", "branches", "the branches: another one, side by side, remove", "What if"),
     Action("controls", "K", "K", "controls", "knobs and faults: go there, or leave", "Panels"),
     Action("numbers", "N", "N", "numbers", "show or hide the numbers", "Panels"),
     Action("story", "S", "S", "pane('story')", "what happened and why", "Panels"),
@@ -64,10 +70,10 @@ ACTIONS: tuple[Action, ...] = (
 
 RESERVED = frozenset(action.shown for action in ACTIONS if len(action.shown) == 1)
 
-GROUPS = ("Time", "Panels", "Diagram", "Find", "Looks", "Patterns")
+GROUPS = ("Time", "What if", "Panels", "Diagram", "Find", "Looks", "Patterns")
 
 
-_OF_ONE_LESSON = frozenset({"scenarios", "compare", "story", "wire", "pool", "hex"})
+_OF_ONE_LESSON = frozenset({"scenarios", "compare", "story", "wire", "pool", "hex", "this", "why", "branches"})
 _OTHERWISE_SAID = {
     "controls": ("knobs and faults that several have: go there, or leave", 5, "knobs"),
     "numbers": ("show or hide the table and the knobs", 0, ""),
@@ -85,6 +91,19 @@ COMPARISON_ACTIONS: tuple[Action, ...] = tuple(
     if action.id not in _OF_ONE_LESSON
 )
 """What the same keys do while several patterns are compared."""
+
+BRANCH_ACTIONS: tuple[Action, ...] = (
+    *(
+        replace(action, text=action.text.replace("pattern", "branch"), word=action.word.replace("pattern", "branch"))
+        for action in COMPARISON_ACTIONS
+        if action.id not in ("restart", "reseed")
+    ),
+    Action("parting", "D", "D", "parting", "to the first difference", "Time", 3, "difference"),
+)
+"""And while two branches of a run stand side by side."""
+
+EVERY_ACTION: tuple[Action, ...] = tuple({action.id: action for action in (*BRANCH_ACTIONS, *ACTIONS)}.values())
+"""All there are, each once, for whoever wants other keys."""
 
 
 def bindings(actions: Iterable[Action] = ACTIONS) -> list[BindingType]:

@@ -6,16 +6,17 @@ Tests give an Engine of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from engines.lab.dissection import Part, Side
 from engines.lab.trace import Trace
-from tui.panels.story import Told
+from tui.panels.story import Link, Told
 from tui.playback import SessionLike
 
 if TYPE_CHECKING:
+    from engines.lab.commands import TimedCommand
     from engines.lab.knobs import Value
     from engines.patterns.contract import Lesson, Pattern
 
@@ -31,7 +32,8 @@ class NumbersLike(Protocol):
 
 
 class OpenSession(Protocol):
-    """Opens a session that has not been started, with knobs other than the defaults; `paused`: it will start standing still."""
+    """Opens a session that has not been started, with knobs other than the defaults, and orders that it gives itself at their
+    times; `paused`: it will start standing still."""
 
     def __call__(
         self,
@@ -42,14 +44,16 @@ class OpenSession(Protocol):
         pace: float,
         *,
         paused: bool = False,
+        commands: Sequence[TimedCommand] = (),
     ) -> SessionLike: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
     """`tell` gives the newest sentences of the story after so many facts (newest first, at most as many as asked for),
-    `suggest` what to try next; `explain` says in a few lines what a fact is and what it followed from; `parts` names the parts
-    of a message of a protocol; `equivalent` is the command that would send the same message, if there is one."""
+    `suggest` what to try next; `explain` says in a few lines what a fact is and what it followed from, and `why` gives the chain
+    of that, the fact itself first, at most so many links; `parts` names the parts of a message of a protocol; `equivalent` is the
+    command that would send the same message, if there is one."""
 
     patterns: tuple[Pattern, ...]
     open_session: OpenSession
@@ -58,5 +62,6 @@ class Engine:
     tell: Callable[[Trace, int, Lesson, int], tuple[Told, ...]]
     suggest: Callable[[Trace, int, Lesson], str]
     explain: Callable[[Trace, int, Lesson], tuple[str, ...]]
+    why: Callable[[Trace, int, Lesson, int], tuple[Link, ...]]
     parts: Callable[[str, Side, bytes, int, int], list[Part]]
     equivalent: Callable[[str, bytes, str, int], str | None]

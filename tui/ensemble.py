@@ -66,14 +66,18 @@ def _had_by_several(things: Sequence[T]) -> list[T]:
 
 
 class Ensemble:
-    """Sessions that were opened paused. `now` is real time in seconds; `keep_up` must be called once a frame."""
+    """Sessions that stand still. `now` is real time in seconds; `keep_up` must be called once a frame.
 
-    def __init__(self, members: Sequence[Member], now: Callable[[], float], pace: float) -> None:
+    The clock begins at `clock_s`: 0 for sessions that are yet to be started (`start`), the moment of the foremost for others
+    (`gather`).
+    """
+
+    def __init__(self, members: Sequence[Member], now: Callable[[], float], pace: float, clock_s: float = 0.0) -> None:
         self.members = tuple(members)
         self._now = now
         self._pace = pace
         self._playing = False
-        self._clock_s = 0.0
+        self._clock_s = clock_s
         self._anchor: tuple[float, float] | None = None  # real and virtual time at which the present pace began
         self._stride_s = FIRST_STRIDE_S
         self._late = 0  # frames for which somebody has been on the way
@@ -118,6 +122,10 @@ class Ensemble:
         for member in self.members:
             member.session.start()
         self.play()
+
+    def gather(self) -> None:
+        """Have those that are behind catch up with the clock; nothing plays."""
+        self.run_until(self._clock_s)
 
     def play(self) -> None:
         self._playing, self._anchor = True, None

@@ -18,6 +18,7 @@ from engines.lab.facts import (
     PacketSent,
 )
 from engines.lab.trace import Trace
+from tui.landmarks import LANDMARK_CODES, Landmarks
 
 SLICE = 20_000
 
@@ -38,6 +39,7 @@ class TraceIndex:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.seen = 0
+        self.landmarks = Landmarks(trace)
         self._knob_times: list[float] = []
         self._knobs: list[tuple[str, str]] = []
         self._command_times: list[float] = []
@@ -66,6 +68,8 @@ class TraceIndex:
             reader = readers.get(kinds[fact_id])
             if reader is not None:
                 reader(fact_id)
+            if kinds[fact_id] in LANDMARK_CODES:
+                self.landmarks.take(fact_id)
         self.seen = end
         return end < length
 

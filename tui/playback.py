@@ -14,7 +14,7 @@ from engines.lab.trace import Trace
 from tui.panels.header import Standing
 
 if TYPE_CHECKING:
-    from engines.lab.commands import Command
+    from engines.lab.commands import Command, TimedCommand
     from engines.lab.knobs import Value
 
 PACES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, inf)
@@ -55,6 +55,8 @@ class SessionLike(Controls, Protocol):
 
     trace: Trace
 
+    @property
+    def commands(self) -> Sequence[TimedCommand]: ...
     def start(self) -> None: ...
     def run_until(self, time_s: float) -> None: ...
     def wait_idle(self, timeout_s: float | None = None) -> bool: ...
@@ -145,6 +147,11 @@ class Playback:
     @property
     def rolling(self) -> bool:
         return self._rolling is not None
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the engine plays on once the review is over."""
+        return self._resume
 
     @property
     def standing(self) -> Standing:
@@ -251,5 +258,5 @@ class Playback:
     def command(self, text: str) -> None:
         """Give the run an order. Raises InReview, or the engine's CommandError, in one line."""
         if self.in_review:
-            raise InReview("knobs and faults turn only LIVE for now: press end to return")
+            raise InReview("here, knobs and faults turn only at the live end: press end to return")
         self.session.command(text)

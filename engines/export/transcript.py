@@ -129,6 +129,8 @@ def _packet_words(packet: f.PacketSent) -> str:
 
 
 def _packet_sent(packet: f.PacketSent, reading: _Reading) -> str | None:
+    if packet.attempt > 1 and packet.kind is PacketKind.DATAGRAM:
+        return f"network: a copy of the {_packet_words(packet)} from {packet.sender} to {packet.receiver} is on its way too"
     if packet.attempt > 1:
         again = f"sent again, attempt {packet.attempt}"
         return f"{packet.sender} to {packet.receiver}: {_packet_words(packet)} {again}"

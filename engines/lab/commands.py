@@ -12,10 +12,11 @@ The text form is the language of `commtui run --at`, of the record of a session,
     drop next [N] [WHAT] [from HOST]      the network loses the packet; TCP sends it again after a delay
     lose next [N] [WHAT] [from HOST]      the message never arrives: its connection is reset instead
     hold next [N] [WHAT] [from HOST]      stop it on its way until `release`
+    duplicate next [N] [WHAT] [from HOST] the network delivers a copy too: only of datagrams, since a stream has no use for one
     reset after AMOUNT of next [WHAT] [from HOST]   let that much of the body pass (70% or 40kB), then reset the connection
     cut after AMOUNT of next [WHAT] [from HOST]     let that much of the body pass, then cut the link, both ways
-    drop #ID / hold #ID            the same for a chosen packet or message that is on its way now (ID is its fact's number)
-    release                        let everything that `hold` stopped go on
+    drop #ID / hold #ID / duplicate #ID   the same for a chosen packet or message on its way now (ID is its fact's number)
+    release / release #ID          let everything that `hold` stopped go on, or only that one
     WHAT is message, request, response, push, ack, error, heartbeat or packet; or the first word of a message's label, if
     that is in capitals: `lose next PUBACK from broker`
 
@@ -111,7 +112,7 @@ MESSAGE_KINDS = ("message", "request", "response", "push", "ack", "error", "hear
 
 @dataclass(frozen=True, slots=True)
 class FaultNext:
-    """Do `action` ("drop", "lose", "hold", "reset" or "cut") to the next `count` messages of `kind` that `sender` sends.
+    """Do `action` ("drop", "lose", "hold", "duplicate", "reset" or "cut") to the next `count` messages of `kind` from `sender`.
 
     `kind` is one of MESSAGE_KINDS, or in capitals the first word of a message's label. `sender` "" means anybody. For "reset"
     and "cut", `after` is how much of the body may pass first: a fraction of it, or with `in_bytes` a number of bytes. A body
@@ -136,7 +137,8 @@ class FaultNext:
 
 @dataclass(frozen=True, slots=True)
 class FaultThis:
-    """Do `action` ("drop" or "hold") to the packet or message with fact number `fact`, if it is still on its way."""
+    """Do `action` ("drop", "hold", "release" or "duplicate") to the packet or message with fact number `fact`, if it is still
+    on its way."""
 
     action: str
     fact: int
@@ -147,7 +149,7 @@ class FaultThis:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Let everything that `hold next` stopped go on."""
+    """Let everything that `hold` stopped go on."""
 
     def __str__(self) -> str:
         return "release"
@@ -165,20 +167,8 @@ class TimedCommand:
 
 
 _VERBS = (
-    "set",
-    "kill",
-    "restart",
-    "move",
-    "unplug",
-    "plug",
-    "cut",
-    "hold",
-    "restore",
-    "reset",
-    "drop",
-    "lose",
-    "release",
-)
+    "set", "kill", "restart", "move", "unplug", "plug", "cut", "hold", "restore", "reset", "drop", "lose", "duplicate", "release",
+)  # fmt: skip
 _OF_A_HOST: dict[str, type[KillHost | RestartHost | MoveHost]] = {
     "kill": KillHost,
     "restart": RestartHost,
@@ -201,7 +191,7 @@ def parse_command(text: str) -> Command:
         near = get_close_matches(verb, _VERBS, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"commands begin with {', '.join(_VERBS)}"
         raise CommandError(f"no command {verb!r}; {hint}")
-    if verb == "release":
+    if verb == "release" and not rest:
         return Release()
     if not rest:
         raise CommandError(f"{verb!r} needs to know what; see `commtui run --help`")
@@ -228,9 +218,9 @@ def _parse_fault(verb: str, rest: str, text: str) -> Command:
         if not 0 <= float(number) <= 100:
             raise CommandError(f"{number} % of a body? write 0 % to 100 %")
         return FaultNext(verb, 1, _message_kind(kind), sender or "", float(number) / 100)
-    if verb in ("drop", "hold") and (match := re.fullmatch(r"#(\d+)", rest)):
+    if verb in ("drop", "hold", "release", "duplicate") and (match := re.fullmatch(r"#(\d+)", rest)):
         return FaultThis(verb, int(match[1]))
-    if verb in ("drop", "lose", "hold") and (match := _FAULT_NEXT.fullmatch(rest)):
+    if verb in ("drop", "lose", "hold", "duplicate") and (match := _FAULT_NEXT.fullmatch(rest)):
         count = int(match[1] or 1)
         if count < 1:
             raise CommandError("next 0? write 1 or more")

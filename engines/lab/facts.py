@@ -188,7 +188,8 @@ class PacketSent(Fact):
 
     `offset` is the place of its first byte in that direction of the connection (0 for the first byte of data; for
     SYN, SYN_ACK and RST it is 0, for FIN the length of the stream). `attempt` is 1 for the first transmission, more for a
-    retransmission. `arrives_s` is when it will arrive if nothing intervenes; infinity if its fate is already sealed.
+    retransmission; nobody sends a datagram again, so there it numbers the copies that the network makes, each caused by the
+    original. `arrives_s` is when it will arrive if nothing intervenes; infinity if its fate is already sealed.
     """
 
     flow: int

@@ -19,6 +19,7 @@ class Action(Enum):
     HOLD = "hold"  # it stops on its way until released
     RESET = "reset"  # its connection is reset
     CUT = "cut"  # the link is cut, both ways
+    DUPLICATE = "duplicate"  # it arrives, and so does a copy; datagrams only
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +65,17 @@ class Rule(Protocol):
         ...
 
 
-_ACTIONS = {"drop": Action.DROP, "hold": Action.HOLD, "lose": Action.RESET, "reset": Action.RESET, "cut": Action.CUT}
+_ACTIONS = {
+    "drop": Action.DROP, "hold": Action.HOLD, "lose": Action.RESET, "reset": Action.RESET, "cut": Action.CUT,
+    "duplicate": Action.DUPLICATE,
+}  # fmt: skip
 
 
 class NextMessages:
     """The next `count` messages of a kind, or packets, from a sender (or anybody).
 
-    A message counts when its head is complete; the packet that completes it meets the fate.
+    A message counts when its head is complete; the packet that completes it meets the fate. Only datagrams are duplicated:
+    TCP numbers its bytes (RFC 9293, section 3.4), so that a receiver throws a second copy away.
     """
 
     def __init__(self, action: str, count: int, kind: str, sender: str) -> None:
@@ -85,6 +90,8 @@ class NextMessages:
 
     def judge(self, packet: Subject) -> Verdict | None:
         if self._sender and packet.sender != self._sender:
+            return None
+        if self._action is Action.DUPLICATE and packet.kind is not PacketKind.DATAGRAM:
             return None
         messages = sum(c.begins and _is_kind(c.message, self._kind) for c in packet.carried)
         matches = 1 if self._kind == "packet" else messages

@@ -248,16 +248,12 @@ class Lab:
             machine.kernel.reset(flow)
 
     def _fault_this(self, action: str, chosen: int) -> None:
-        """Drop or hold what is on its way of a packet or of the message that it carries."""
+        """Do something to what is on its way of a packet or of the message that it carries."""
         if 0 <= chosen < len(self._trace) and self._trace.kind[chosen] == MessageStarted.code:
             chosen = self._trace.cause[chosen]
         packet = self._network.in_flight.get(chosen)
-        if packet is None:
-            return
-        if action == "drop":
-            self._network.drop(packet, "fault")
-        else:
-            self._network.hold(packet, "fault")
+        if packet is not None:
+            self._network.befall(packet, action)
 
 
 def _first_leaf(error: BaseException, kind: type[ProgramError]) -> ProgramError | None:

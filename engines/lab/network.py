@@ -7,6 +7,7 @@ streams from the endpoints (`tcp`). Every packet it takes is recorded, and so is
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from engines.lab.addresses import Addresses
 from engines.lab.determinism import stream_of_randomness
@@ -52,6 +53,7 @@ class Packet:
     timer: Timer | None = None
     held_by: str = ""
     from_stranger: bool = False  # it names a connection that its receiver does not know by that address
+    duplicate: Callable[[], None] | None = None  # sends a copy after it; None where nobody has a use for one
 
     def progress(self, now_s: float) -> float:
         """How much of its way it has behind it, 0 to 1."""
@@ -245,12 +247,24 @@ class Network:
         )
         if not self.addresses.is_present(address):
             verdict = Verdict(Action.DROP, MOVED)
-        fact = self._transmit(
-            link, flow, PacketKind.DATAGRAM, offset, 1, payload, verdict,
-            lambda fact: on_arrival(fact, offset, payload), lambda fact, reason: None,
-        )  # fmt: skip
+        copies = count(1)
+
+        def transmit(fate: Verdict | None, cause: int | None = None) -> int:
+            return self._transmit(
+                link, flow, PacketKind.DATAGRAM, offset, next(copies), payload, fate,
+                lambda fact: on_arrival(fact, offset, payload), lambda fact, reason: None, cause,
+            )  # fmt: skip
+
+        def copy() -> None:
+            transmit(None, fact)
+
+        fact = transmit(verdict)
+        if fact in self.in_flight:
+            self.in_flight[fact].duplicate = copy
         if reading is not None:
             self._record_messages(reading, link, flow, side, events, fact)
+        if verdict is not None and verdict.action is Action.DUPLICATE:
+            copy()
 
     def send(
         self,
@@ -375,6 +389,17 @@ class Network:
         packet.held_by = ""
         self.recorder.record(PacketReleased(packet.fact, packet.flow, now), packet.fact)
         packet.timer = self.scheduler.call_at(now, lambda: self._arrive(packet))
+
+    def befall(self, packet: Packet, action: str) -> None:
+        """Do what a person wants to a packet that is on its way; nothing where that makes no sense."""
+        if action == "drop":
+            self.drop(packet, "fault")
+        elif action == "hold":
+            self.hold(packet, "fault")
+        elif action == "release" and packet.held_by == "fault":
+            self.release(packet)
+        elif action == "duplicate" and packet.duplicate is not None:
+            packet.duplicate()
 
     def release_all(self) -> None:
         """Release what faults hold; what a held link holds stays until the link is restored."""

@@ -130,6 +130,13 @@ class Trace:
         start = self.payload_start[fact_id]
         return bytes(self._payloads[start : start + self.payload_size[fact_id]])
 
+    def payloads(self, first: int, stop: int) -> bytes:
+        """What facts `first` to `stop` - 1 carry, one after another."""
+        if first >= stop:
+            return b""
+        last = stop - 1
+        return bytes(self._payloads[self.payload_start[first] : self.payload_start[last] + self.payload_size[last]])
+
     def text(self, fact_id: int) -> str:
         """The text that fact carries."""
         return self.payload(fact_id).decode()

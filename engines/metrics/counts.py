@@ -11,6 +11,7 @@ from engines.lab.facts import (
     MessageStarted,
     PacketDelivered,
     PacketDropped,
+    PacketKind,
     PacketSent,
     PoolAssigned,
     PoolCreated,
@@ -48,7 +49,7 @@ class Packets(Collector):
         self.in_flight.add(i, 1)
         if size := self.trace.payload_size[i]:
             self.bytes.add(i, size)
-        if self.trace.f[i] > 1:
+        if self.trace.f[i] > 1 and self.trace.d[i] != PacketKind.DATAGRAM:  # nobody sends a datagram's copy
             self.again.add(i, 1)
 
     def _delivered(self, i: int) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from tests.benchmarks.clock_events import ClockEvents
 from tests.benchmarks.fast_forward import FastForward
 from tests.benchmarks.frames import Frames
+from tests.benchmarks.going_back import GoingBack
 from tests.benchmarks.measuring import Benchmark, Figure
 from tests.benchmarks.memory import Memory
 from tests.benchmarks.moving_arrow import MovingArrow
@@ -23,6 +24,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "responsiveness": Responsiveness(),
     "fast-forward": FastForward(),
     "pacing": Pacing(),
+    "going-back": GoingBack(),
 }
 
 TINY: dict[str, Benchmark] = {
@@ -35,6 +37,7 @@ TINY: dict[str, Benchmark] = {
     "responsiveness": Responsiveness(phases=1, phase_s=0.2),
     "fast-forward": FastForward(virtual_s=5.0, rounds=1),
     "pacing": Pacing(seconds=0.8),
+    "going-back": GoingBack(runs_s=(2.0,), lengths=(1_000,), rounds=1, moments=2),
 }
 
 

@@ -40,10 +40,14 @@ def fault_orders(lesson: Lesson) -> st.SearchStrategy[str]:
         ),
         st.builds("reset c{}".format, st.integers(1, 8)),
         st.builds(
-            "{} next {} {}{}".format, st.sampled_from(["drop", "lose", "hold"]), st.integers(1, 5), kinds, origins
+            "{} next {} {}{}".format,
+            st.sampled_from(["drop", "lose", "hold", "duplicate"]),
+            st.integers(1, 5),
+            kinds,
+            origins,
         ),
         st.builds("{} after {} of next {}{}".format, st.sampled_from(["reset", "cut"]), amounts, kinds, origins),
-        st.builds("{} #{}".format, st.sampled_from(["drop", "hold"]), st.integers(0, 400)),
+        st.builds("{} #{}".format, st.sampled_from(["drop", "hold", "release", "duplicate"]), st.integers(0, 400)),
         st.just("release"),
         hosts.map(lambda host: f"restart {host}"),
         hosts.map(lambda host: f"plug {host}"),

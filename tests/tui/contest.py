@@ -1,11 +1,12 @@
 """Two tiny patterns that do the same work on a real engine: events happen on one host, and another hears of them later."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import trio
 
 from engines.comparison import Contender, shared_settings
+from engines.lab.commands import TimedCommand
 from engines.lab.host import Host
 from engines.lab.knobs import Number, Value
 from engines.lab.scenario import Fault, HostSpec
@@ -48,11 +49,18 @@ def rings(name: str, key: str, delay_s: float, *, rate: Number = RATE, breaks_at
 
 
 def open_paused(
-    pattern: Pattern, lesson: Lesson, seed: int, knobs: Mapping[str, Value], pace: float, *, paused: bool = True
+    pattern: Pattern,
+    lesson: Lesson,
+    seed: int,
+    knobs: Mapping[str, Value],
+    pace: float,
+    *,
+    paused: bool = True,
+    commands: Sequence[TimedCommand] = (),
 ) -> Session:
     """What the engine does when it is asked for a session; all of them stand still here."""
     name = f"{pattern.name}/{lesson.name}"
-    return Session(lesson, name=name, seed=seed, knobs=knobs, pace=pace, paused=True)
+    return Session(lesson, name=name, seed=seed, knobs=knobs, pace=pace, paused=True, commands=commands)
 
 
 def members(*group: Contender) -> list[Member]:

@@ -1,6 +1,6 @@
 """A laboratory without an engine: a session whose time stands still until the test moves it, playing a script of facts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -31,10 +31,11 @@ from engines.lab.trace import Trace
 from engines.metrics.catalogue import find_metric
 from engines.metrics.numbers import Numbers
 from engines.patterns.contract import Lesson, Pattern
+from engines.story import cause_chain
 from engines.wire.dissectors import dissector_named
 from engines.wire.equivalents import equivalent_command
 from tui.engine import Engine
-from tui.panels.story import Told
+from tui.panels.story import Link, Told
 
 REQUEST = b"GET /hello HTTP/1.1\r\nhost: server\r\n\r\n"
 RESPONSE = b"HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\nhello, class!\n"
@@ -156,8 +157,11 @@ class FakeSession:
         pace: float,
         *,
         paused: bool = False,
+        commands: Sequence[TimedCommand] = (),
     ) -> None:
         self._paused = paused
+        self._waiting = list(commands)
+        self.commands: list[TimedCommand] = list(commands)
         self.scenario = scenario
         self.trace = Trace()
         self.seed = seed
@@ -204,6 +208,11 @@ class FakeSession:
     def command(self, command: Any) -> Any:
         parsed = parse_command(str(command))
         check_command(parsed, [host.name for host in self.scenario.hosts], self._board)
+        self.commands.append(TimedCommand(self._now, parsed))
+        self._apply(parsed)
+        return parsed
+
+    def _apply(self, parsed: Any) -> None:
         self.given.append(str(parsed))
         order = self.trace.record(CommandApplied(len(self.given) - 1, Text(str(parsed))), self._now)
         knob, text = getattr(parsed, "knob", None), getattr(parsed, "text", "")
@@ -212,7 +221,6 @@ class FakeSession:
             value = found.parse(text)
             self._board.set(knob, value)
             self.trace.record(KnobTurned(knob, Text(found.format(value))), self._now, order)
-        return TimedCommand(self._now, parsed)
 
     def knob_values(self) -> dict[str, Value]:
         return dict(self._board)
@@ -224,9 +232,15 @@ class FakeSession:
 
     def advance(self, seconds: float) -> None:
         """Let virtual time pass."""
-        self._now = round(self._now + seconds, 9)
-        while self._next <= self._now:
-            self._next = next(self._story)
+        until = round(self._now + seconds, 9)
+        while self._next <= until or (self._waiting and self._waiting[0].time_s <= until):
+            if self._waiting and self._waiting[0].time_s < self._next:
+                timed = self._waiting.pop(0)
+                self._now = timed.time_s
+                self._apply(timed.command)
+            else:
+                self._next = next(self._story)
+        self._now = until
 
     def fail(self, message: str) -> None:
         self._state, self._message = FakeState.FAILED, message
@@ -251,6 +265,7 @@ class FakeLab:
             tell=lambda trace, length, lesson, count: (Told(trace.time[length - 1], f"{length} facts so far."),),
             suggest=lambda trace, length, lesson: lesson.try_next[0] if lesson.try_next else "",
             explain=lambda trace, fact_id, lesson: (f"This is a {type(trace[fact_id].fact).__name__}.",),
+            why=_why,
             parts=_parts,
             equivalent=equivalent_command,
         )
@@ -264,9 +279,16 @@ class FakeLab:
         pace: float,
         *,
         paused: bool = False,
+        commands: Sequence[TimedCommand] = (),
     ) -> FakeSession:
-        self.sessions.append(FakeSession(lesson, f"{pattern.name}/{lesson.name}", seed, knobs, pace, paused=paused))
+        name = f"{pattern.name}/{lesson.name}"
+        self.sessions.append(FakeSession(lesson, name, seed, knobs, pace, paused=paused, commands=commands))
         return self.sessions[-1]
+
+
+def _why(trace: Trace, fact_id: int, lesson: Lesson, most: int) -> tuple[Link, ...]:
+    chain = (fact_id, *cause_chain(trace, fact_id))[:most]
+    return tuple(Link(link, trace.time[link], f"This is a {type(trace[link].fact).__name__}.") for link in chain)
 
 
 def _parts(protocol: str, side: Side, stream: bytes, start: int, end: int) -> list[Part]:

@@ -230,17 +230,19 @@ async def test_a_lasting_fault_goes_on_and_off_in_words() -> None:
         assert "1×" in d.text()
 
 
-async def test_knobs_in_review_show_the_past_and_cannot_be_turned() -> None:
+async def test_knobs_in_review_show_the_past_and_turning_one_makes_a_branch() -> None:
     async with driving() as d:
         await d.press("l", "right")
         await d.advance(1.0)
         await d.press("escape", "shift+left", "left")
         assert "40 ms" in next(line for line in d.text().splitlines() if "latency" in line)
         await d.press("l", "right")
-        assert "press end" in d.row(35)
-        assert d.lab.session.given == ["set latency 50 ms"]
-        await d.press("escape", "end")
-        assert "50 ms" in next(line for line in d.text().splitlines() if "latency" in line)
+        assert "50 ms" in next(line for line in d.text().splitlines() if "l latency" in line)
+        assert "what if: set latency 50 ms at 5.550 s" in d.row(35)
+        d.real_s += 1.0
+        await d.frame()
+        assert [session.given for session in d.lab.sessions] == [["set latency 50 ms"], ["set latency 50 ms"]]
+        assert "5.55 s" in d.row(0)
 
 
 # --- panels and screens -------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ class Stage(App[None]):
         super().__init__()
         self.trace = trace
         self.selected: list[int] = []
+        self.moments: list[int] = []
         self.followed: list[bool] = []
 
     def compose(self) -> ComposeResult:
@@ -33,6 +34,9 @@ class Stage(App[None]):
 
     def on_sequence_diagram_row_selected(self, event: SequenceDiagram.RowSelected) -> None:
         self.selected.append(event.fact_id)
+
+    def on_sequence_diagram_moment_chosen(self, event: SequenceDiagram.MomentChosen) -> None:
+        self.moments.append(event.fact_id)
 
     def on_sequence_diagram_following_changed(self, event: SequenceDiagram.FollowingChanged) -> None:
         self.followed.append(event.following)
@@ -137,7 +141,7 @@ async def test_cursor_and_mouse_select_facts() -> None:
         await pilot.click(SequenceDiagram, offset=(20, 4))
         assert diagram.cursor == 2
         await pilot.press("enter")
-        assert app.selected[-2:] == [diagram.model.fact_of_row(2)] * 2
+        assert app.selected[-1] == app.moments[-1] == diagram.model.fact_of_row(2)
         diagram.detail = "packets"
         assert diagram.model.fact_of_row(diagram.cursor or 0, detail="packets") == app.selected[-1]
 

@@ -1,4 +1,4 @@
-"""The numbers of several patterns in one table, for the screen and for `commtui compare`; and how many diagrams fit beside it."""
+"""The numbers of several runs in one table, for the screen and for `commtui compare`; and how many diagrams fit beside it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ TITLE_AT_LEAST = 10
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`heads` are the patterns; each row is a number's title and its value in each pattern, as people read it."""
+    """`heads` are the runs; each row is a number's title and its value in each run, as people read it."""
 
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -43,10 +43,31 @@ def table_text(table: Table) -> str:
     return "\n".join(lines)
 
 
-def table_lines(table: Table, width: int, glyphs: Glyphs, *, focused: int, over: Sequence[bool] = ()) -> list[Line]:
-    """The same table in `width` cells. The focused pattern's column stands out; that of a run that is `over` is set back.
+def difference_table(
+    heads: Sequence[str], metrics: Sequence[str], values: Sequence[Mapping[str, float | None]]
+) -> Table:
+    """The same numbers of two runs, a row each, and by how much the second differs from the first."""
+    rows: list[tuple[str, ...]] = []
+    for name in metrics:
+        metric, (one, other) = find_metric(name), (column[name] for column in values)
+        texts = format_value(metric, one), format_value(metric, other)
+        change = ""
+        if one is not None and other is not None and texts[0] != texts[1]:
+            by = format_value(metric, abs(other - one))
+            change = f"{'+' if other > one else '-'}{by.replace('%', 'points')}"  # not 2 % of what it was
+        elif texts[0] != texts[1]:
+            change = "only one"
+        rows.append((metric.title, *texts, change))
+    return Table((*heads, "difference"), tuple(rows))
 
-    Where it is too wide, the names of the patterns give way first, then the titles.
+
+def table_lines(
+    table: Table, width: int, glyphs: Glyphs, *, focused: int, over: Sequence[bool] = (), marked: Sequence[bool] = ()
+) -> list[Line]:
+    """The same table in `width` cells. The focused run's column stands out; that of a run that is `over` is set back, and the
+    rows that are `marked` have a mark.
+
+    Where it is too wide, the names of the runs give way first, then the titles.
     """
     wanted = table.widths()
     cells = [max(map(len, column), default=1) for column in zip(*(row[1:] for row in table.rows), strict=True)]
@@ -65,7 +86,11 @@ def table_lines(table: Table, width: int, glyphs: Glyphs, *, focused: int, over:
 
     lines: list[Line] = []
     for number, (title, *texts) in enumerate((("", *table.heads), *table.rows)):
-        spans = [Span(" " + fit(title, title_width, glyphs.ellipsis), "muted")]
+        differs = 0 < number <= len(marked) and marked[number - 1]
+        spans = [
+            Span(glyphs.differs if differs else " ", "trouble"),
+            Span(fit(title, title_width, glyphs.ellipsis), "muted"),
+        ]
         for column, (text, room) in enumerate(zip(texts, columns, strict=True)):
             shown = text.rjust(room) if len(text) <= room else fit(text, room, glyphs.ellipsis)
             style = "title" if number == 0 and column == focused else styled(column, "muted" if number == 0 else "text")

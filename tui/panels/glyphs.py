@@ -39,6 +39,7 @@ class Glyphs:
     opening: str
     idle: str
     free: str  # room for another connection
+    differs: str  # marks what is not the same in two runs
 
 
 UNICODE = Glyphs(
@@ -76,6 +77,7 @@ UNICODE = Glyphs(
     opening="◆",
     idle="○",
     free="·",
+    differs="█",
 )
 
 ASCII = Glyphs(
@@ -113,6 +115,7 @@ ASCII = Glyphs(
     opening="+",
     idle="o",
     free=".",
+    differs="#",
 )
 
 

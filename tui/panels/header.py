@@ -31,7 +31,11 @@ class HeaderFacts:
     pace: float
     seed: int
     rolling: bool = False
+    branch: tuple[str, str] | None = None  # the branch that is shown: in a word or two, and by its name
 
+
+LEAST_SCENARIO = 4
+"""Letters of a scenario's title that are worth their room."""
 
 _STANDING: dict[Standing, tuple[str, str]] = {
     Standing.STARTING: ("starting", "muted"),
@@ -70,12 +74,20 @@ def header_line(facts: HeaderFacts, width: int, glyphs: Glyphs) -> Line:
     into = Span(f" {glyphs.into} ", "muted")
     long = (Span(f" {facts.pattern}", "strong"), into, Span(facts.scenario))
     short = (Span(f" {facts.tab}", "strong"), into, Span(facts.scenario))
-    fullest = max(1, width - width_of(slim) - 1)
-    for left, end in (((name, *long), right), ((name, *short), right), (short, right), (short, slim)):
+    number, told = ((into, Span(text, "review")) for text in facts.branch) if facts.branch is not None else ((), ())
+    for left, end in (
+        ((name, *long, *told), right),
+        ((name, *short, *told), right),
+        ((name, *short, *number), right),
+        ((*short, *number), right),
+        ((*short, *number), slim),
+    ):
         if width_of(left) + width_of(end) < width:
             return spread(left, end, width)
-    room = max(1, fullest - width_of(short[:2]))
-    return spread((*short[:2], Span(fit(facts.scenario, room, glyphs.ellipsis))), slim, width)
+    room = width - width_of(slim) - 1 - width_of(short[:2]) - width_of(number)
+    if room < LEAST_SCENARIO and number:  # the branch says more than two letters of the scenario
+        return spread((short[0], *number), slim, width)
+    return spread((*short[:2], Span(fit(facts.scenario, max(1, room), glyphs.ellipsis)), *number), slim, width)
 
 
 def scrub_bar(fraction: float, width: int, glyphs: Glyphs, review: bool) -> Line:

@@ -2,27 +2,30 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from tui.panels.glyphs import Glyphs
 from tui.panels.lines import Line, Span, fit, line, wrap
 
+V = TypeVar("V")
+
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Generic[V]):
     """One thing to choose: what it is called, a line about it, the key that does the same, and what choosing it returns."""
 
     title: str
     about: str
-    value: str
+    value: V
     key: str = ""
     words: str = ""  # more words by which it can be found
 
 
-def matching(entries: Sequence[Entry], query: str) -> list[Entry]:
+def matching(entries: Sequence[Entry[V]], query: str) -> list[Entry[V]]:
     """The entries that contain every word of `query`; those whose title begins with it first. All for an empty query."""
     words = query.lower().split()
 
-    def rank(entry: Entry) -> int:
+    def rank(entry: Entry[V]) -> int:
         title = entry.title.lower()
         if title.startswith(" ".join(words)):
             return 0
@@ -39,7 +42,7 @@ def matching(entries: Sequence[Entry], query: str) -> list[Entry]:
 
 
 def entry_lines(
-    entries: Sequence[Entry], cursor: int, width: int, glyphs: Glyphs, *, tall: bool = False
+    entries: Sequence[Entry[V]], cursor: int, width: int, glyphs: Glyphs, *, tall: bool = False
 ) -> tuple[list[Line], list[int]]:
     """The list, and for each line the entry it belongs to. `tall` entries have what is said about them below the title."""
     lines: list[Line] = []

@@ -16,6 +16,15 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """A link of a chain of causes: a fact, when it happened, and what it is in words."""
+
+    fact_id: int
+    time_s: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoryFacts:
     """`purpose` says what the scenario is about; `chosen` explains the selected row, one line each."""
 

@@ -7,18 +7,22 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from tui.bindings import ACTIONS, bindings
-from tui.screens.playing import PlayingScreen
+from tui.screens.travel import TravelScreen
 from tui.widgets.panes import PANES
 
 if TYPE_CHECKING:
     from engines.comparison import Contender
     from engines.patterns.contract import Pattern
+    from tui.branches import Branch
     from tui.engine import Engine
+    from tui.runs import Run
+    from tui.screens.branches import Wish
     from tui.screens.finding import Findable
+    from tui.this_message import Deed
     from tui.widgets.pattern_tab import PatternTab
 
 
-class LabActions(PlayingScreen):
+class LabActions(TravelScreen):
     """The actions of the screen, on top of a few things that it must provide."""
 
     BINDINGS = bindings()
@@ -90,9 +94,97 @@ class LabActions(PlayingScreen):
 
     def action_diagram(self) -> None:
         if self.tab is not None:
+            if self.tab.diagram.has_focus and self.tab.timelines.give_up():
+                self.notify_line("given up; the run is as it was")
             self.tab.remove_class("-with-controls", "-with-numbers", "-zoomed")
             self.tab.diagram.focus()
             self.call_after_refresh(self.wake)
+
+    # --- what if --------------------------------------------------------------------------------------------------------
+
+    def give(self, command: str) -> None:
+        if self.tab is not None:
+            self.tab.timelines.order(command)
+
+    def action_this(self) -> None:
+        """Ask what to do to the message of the selected row, or to the newest one."""
+        tab = self.tab
+        if tab is None:
+            return
+        from tui.screens.message import WHY, message_picker
+
+        def chosen(deed: "Deed | None") -> None:
+            if deed is WHY:
+                self.action_why()
+            elif deed is not None:
+                self._do(deed)
+
+        message = tab.chosen_message()
+        title = message.title if message is not None else "this row"
+        self.app.push_screen(message_picker(message, title, narrow=self.has_class("-narrow")), chosen)
+
+    def _do(self, deed: "Deed") -> None:
+        if deed.refusal:
+            self.notify_line(deed.refusal)
+        elif deed.at_s is None:
+            self.order(deed.order)
+        elif self.tab is not None:
+            self.tab.timelines.what_if(deed.order, deed.at_s)
+            self.wake()
+
+    def action_why(self) -> None:
+        """Show what the selected row followed from; choosing a link of the chain goes there."""
+        tab = self.tab
+        if tab is None:
+            return
+        from tui.screens.message import MOST_LINKS, why_picker
+
+        links = tab.why(MOST_LINKS)
+        if not links:
+            self.notify_line("choose a row first: up and down, or a click")
+            return
+
+        def chosen(fact: int | None) -> None:
+            if fact is not None:
+                self.go_to_fact(tab.diagram, fact)
+
+        self.app.push_screen(why_picker(links), chosen)
+
+    def action_branches(self) -> None:
+        """List the branches of what is shown."""
+        tab = self.tab
+        if tab is None:
+            return
+        from tui.screens.branches import BranchesScreen
+
+        def chosen(wish: "Wish | None") -> None:
+            if wish is not None and wish.beside is not None:
+                self.put_side_by_side((wish.beside, wish.branch))
+            elif wish is not None:
+                tab.timelines.switch_to(wish.branch)
+            self.wake()
+
+        self.app.push_screen(BranchesScreen(tab.timelines), chosen)
+
+    def put_side_by_side(self, branches: "tuple[Branch[Run], Branch[Run]]") -> None:
+        """Show two branches under one playhead, the older one at the left."""
+        tab = self.tab
+        if self._engine is None or tab is None:
+            return
+        from tui.screens.branch_comparison import BranchComparison
+
+        one, other = sorted(branches, key=lambda branch: branch.number)
+
+        def back(_: None) -> None:
+            tab.playback.come_back()
+            self.wake()
+
+        tab.playback.leave()
+        parting_s = tab.timelines.tree.parting_s(one, other)
+        screen = BranchComparison(
+            self._engine, (one, other), parting_s, now=self._now, frames=self._frames_a_second
+        )  # fmt: skip
+        self.app.push_screen(screen, back)
 
     # --- finding things -------------------------------------------------------------------------------------------------
 

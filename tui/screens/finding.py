@@ -10,6 +10,7 @@ from engines.lab.commands import CommandError, parse_command
 from engines.lab.scenario import Fault
 from engines.patterns.contract import Pattern
 from tui.bindings import GROUPS, Action
+from tui.landmarks import KINDS, Kind, Landmarks
 from tui.panels.help import HelpRow
 from tui.panels.palette import Entry
 from tui.screens.help import HelpScreen
@@ -58,7 +59,7 @@ def help_screen(here: Findable) -> HelpScreen:
     return HelpScreen(groups, ABOUT)
 
 
-def scenario_picker(tab: PatternTab) -> PickerScreen:
+def scenario_picker(tab: PatternTab) -> PickerScreen[str]:
     """The scenarios of the tab's pattern; returns a scenario's name."""
     lessons = tab.pattern.lessons
     entries = [Entry(lesson.title, lesson.purpose, lesson.name, words=lesson.name) for lesson in lessons]
@@ -67,7 +68,17 @@ def scenario_picker(tab: PatternTab) -> PickerScreen:
     return PickerScreen("scenarios", entries, hint=hint, tall=True, start=start)
 
 
-def palette_screen(here: Findable) -> PickerScreen:
+def landmark_picker(landmarks: Sequence[Landmarks], sought: Kind) -> PickerScreen[Kind]:
+    """The kinds of landmarks, each with how many of it there are; returns one."""
+    entries = []
+    for kind in KINDS:
+        count = sum(each.count(kind) for each in landmarks)
+        entries.append(Entry(f"{count or 'no'} {kind.one if count == 1 else kind.many}", kind.about, kind))
+    hint = "a few letters, or up and down; enter goes to the next"
+    return PickerScreen("jump to", entries, hint=hint, start=KINDS.index(sought))
+
+
+def palette_screen(here: Findable) -> PickerScreen[str]:
     """All actions, patterns and faults, and whatever command is typed; returns COMMAND or ACTION and what to do."""
     entries = [
         Entry(a.text, a.group, ACTION + a.action, here.keys[a.id], words=a.id)
@@ -83,7 +94,7 @@ def palette_screen(here: Findable) -> PickerScreen:
     )
 
 
-def _typed_command(text: str) -> Entry | None:
+def _typed_command(text: str) -> Entry[str] | None:
     """The command that `text` is, as an entry to choose; None when it is none (yet)."""
     try:
         command = str(parse_command(text))

@@ -1,6 +1,7 @@
 """The one screen: header, tabs, the open pattern, footer. It passes keys on to where they belong."""
 
 from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from textual import events
@@ -18,6 +19,7 @@ from tui.widgets.top import FooterBar, HeaderView, ScrubBar, TabBar
 if TYPE_CHECKING:
     from engines.patterns.contract import Lesson, Pattern
     from tui.engine import Engine
+    from tui.index import TraceIndex
     from tui.playback import Playback
     from tui.widgets.control_panel import ControlPanel
     from tui.widgets.pattern_tab import PatternTab
@@ -28,6 +30,8 @@ FIRST_HINT = "space pauses, ← looks back, letters turn knobs, ? tells it all"
 
 class LabScreen(LabActions):
     """Everything that a person sees at first, and returns to."""
+
+    review_keys = MappingProxyType({"this": "this message", "find-back": "jump", "branches": "branches"})
 
     def __init__(self, now: Callable[[], float], frames_a_second: int = FRAMES_A_SECOND) -> None:
         super().__init__(now, frames_a_second)
@@ -59,6 +63,10 @@ class LabScreen(LabActions):
     @property
     def diagrams(self) -> "Sequence[SequenceDiagram]":
         return [self.tab.diagram] if self.tab is not None else []
+
+    @property
+    def indexes(self) -> "Sequence[TraceIndex]":
+        return [self.tab.index] if self.tab is not None else []
 
     async def show_engine(self, engine: "Engine", pattern: "Pattern", lesson: "Lesson", seed: int, pace: float) -> None:
         """The engines are loaded: open the first tab, playing."""
@@ -93,6 +101,8 @@ class LabScreen(LabActions):
             return False
         tab = self.tab
         moving = tab.frame(motion=self.lab.motion, full=full) if tab is not None else False
+        if tab is not None and (told := tab.timelines.take_notice()):
+            self._notice = told
         self._draw_top(tab)
         self._draw_footer(tab)
         return moving
@@ -118,8 +128,8 @@ class LabScreen(LabActions):
         notice = self._notice
         if tab is not None and tab.playback.standing is Standing.FAILED:
             notice = f"{tab.playback.message or 'this run failed'}: press r to start again"
-        elif tab is not None and not notice:
-            notice = tab.playback.message
+        elif tab is not None:
+            notice = tab.timelines.progress or notice or tab.playback.message
         if self._failure:
             notice = self._failure
         footer = self.query_one(FooterBar)

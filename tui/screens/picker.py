@@ -1,6 +1,7 @@
 """Choosing from a list by arrows, a click or a few letters: the scenarios, and the palette of all actions and commands."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -11,6 +12,8 @@ from tui.panels.palette import Entry, entry_lines, matching
 from tui.screens.dialog import Dialog
 from tui.widgets.lines import LineView
 
+V = TypeVar("V")
+
 
 class PickerList(LineView):
     """The entries; a click chooses."""
@@ -18,7 +21,7 @@ class PickerList(LineView):
     can_focus = False
 
 
-class PickerScreen(Dialog[str]):
+class PickerScreen(Dialog[V]):
     """Returns the `value` of the entry that was chosen, or None.
 
     `free` turns what was typed into an entry of its own (a command, say), or returns None when it is nothing.
@@ -27,12 +30,12 @@ class PickerScreen(Dialog[str]):
     def __init__(
         self,
         title: str,
-        entries: Sequence[Entry],
+        entries: Sequence[Entry[V]],
         *,
         hint: str,
         tall: bool = False,
         start: int = 0,
-        free: Callable[[str], Entry | None] | None = None,
+        free: Callable[[str], Entry[V] | None] | None = None,
     ) -> None:
         super().__init__()
         self._title = title

@@ -3,7 +3,8 @@
 What is not needed for the first paint is imported where it is used.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from textual.screen import Screen
@@ -34,6 +35,9 @@ class PlayingScreen(Screen[None]):
 
     HORIZONTAL_BREAKPOINTS = HORIZONTAL
     VERTICAL_BREAKPOINTS = VERTICAL
+
+    review_keys: Mapping[str, str] = MappingProxyType({"find-back": "jump"})
+    """Actions that the footer tells of while the past is shown, each with its word there."""
 
     def __init__(self, now: Callable[[], float], frames_a_second: int = FRAMES_A_SECOND) -> None:
         super().__init__()
@@ -108,6 +112,7 @@ class PlayingScreen(Screen[None]):
                 (keys["play"], "play on from here"),
                 (", .", "step"),
                 ("←→", "scrub"),
+                *((keys[action_id], word) for action_id, word in self.review_keys.items()),
             ]
         else:
             return [Hint(keys[a.id], a.word, f"screen.{a.action}") for a in footer_order(actions)]
@@ -125,10 +130,15 @@ class PlayingScreen(Screen[None]):
         if self.playback is None:
             return
         try:
-            self.playback.command(command)
+            self.give(command)
         except ValueError as refusal:
             self.notify_line(str(refusal))
         self.wake()
+
+    def give(self, command: str) -> None:
+        """Pass an order on to what plays here. Raises ValueError, in one line, when it does not fit."""
+        assert self.playback is not None
+        self.playback.command(command)
 
     # --- finding things -------------------------------------------------------------------------------------------------
 
@@ -153,51 +163,6 @@ class PlayingScreen(Screen[None]):
                 await self.run_action(value.removeprefix(ACTION))
 
         self.app.push_screen(palette_screen(self.findable()), chosen)
-
-    # --- time -----------------------------------------------------------------------------------------------------------
-
-    def action_play(self) -> None:
-        if self.playback is not None:
-            self.playback.toggle()
-            self.wake()
-
-    def action_step(self) -> None:
-        if self.playback is not None:
-            self.playback.next_fact()
-            self.wake()
-
-    def action_step_back(self) -> None:
-        if self.playback is not None:
-            self.playback.previous_fact()
-            self.wake()
-
-    def action_nudge(self, steps: int) -> None:
-        if self.playback is not None:
-            if steps > 0 and not self.playback.in_review:
-                self.notify_line("this is the live end; there is nothing later yet")
-            self.playback.nudge(steps)
-            self.wake()
-
-    def action_home(self) -> None:
-        self.seek(0.0)
-
-    def action_end(self) -> None:
-        if self.playback is not None:
-            self.playback.go_live()
-            for diagram in self.diagrams:
-                diagram.action_follow()
-            self.wake()
-
-    def seek(self, time_s: float) -> None:
-        """Put the playhead there."""
-        if self.playback is not None:
-            self.playback.seek(time_s)
-            self.wake()
-
-    def action_pace(self, steps: int) -> None:
-        if self.playback is not None:
-            self.playback.change_pace(steps)
-            self.wake()
 
     # --- looks ----------------------------------------------------------------------------------------------------------
 

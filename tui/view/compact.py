@@ -31,12 +31,18 @@ class Scene:
     detail: Detail
     glyphs: Glyphs
     cursor_row: int | None = None
+    marked: frozenset[int] = frozenset()  # rows that differ from those of another run
 
     def gutter(self, row: int, time: str) -> tuple[tuple[str, str], ...]:
-        """The spans before the lifelines: the time, and the cursor's mark."""
+        """The spans before the lifelines: the time, the cursor's mark, and the mark of a difference."""
         cursor = self.glyphs.cursor if row == self.cursor_row else " "
-        text = f"{time:>8}{cursor} "[: max(0, self.width)]
-        return ((text[:8], "time"), (text[8:9], "cursor" if cursor != " " else ""), (text[9:], ""))
+        differs = self.glyphs.differs if row in self.marked else " "
+        text = f"{time:>8}{cursor}{differs}"[: max(0, self.width)]
+        return (
+            (text[:8], "time"),
+            (text[8:9], "cursor" if cursor != " " else ""),
+            (text[9:], "lost" if differs != " " else ""),
+        )
 
     def canvas(self) -> Canvas:
         return Canvas(self.left, max(0, self.width - GUTTER))

@@ -31,6 +31,7 @@ class Glyphs:
     note: str
     rule: str
     cursor: str
+    differs: str  # beside a row that is not the same in another run
     corner_down_right: str  # coming from the left, turning down: for slanted arrows
     corner_up_right: str
     corner_down_left: str
@@ -63,6 +64,7 @@ UNICODE = Glyphs(
     note="●",
     rule="─",
     cursor="►",
+    differs="█",
     corner_down_right="┐",
     corner_up_right="└",
     corner_down_left="┌",
@@ -95,6 +97,7 @@ ASCII = Glyphs(
     note="o",
     rule="-",
     cursor=">",
+    differs="#",
     corner_down_right=".",
     corner_up_right="'",
     corner_down_left=".",

@@ -110,6 +110,11 @@ class RowIndex:
 
     def row_of(self, fact: int, detail: Detail) -> int:
         """The row of `fact`: its arrow's if it belongs to one, else the last row not after it; -1 before the first."""
+        own = self.own_row(fact, detail)
+        return own if own is not None else bisect_left(self.facts[detail], fact) - 1
+
+    def own_row(self, fact: int, detail: Detail) -> int | None:
+        """The row that `fact` itself or its arrow has; None for what has none."""
         rows = self.facts[detail]
         place = bisect_left(rows, fact)
         if place < len(rows) and rows[place] == fact:
@@ -120,7 +125,7 @@ class RowIndex:
             found = bisect_left(rows, target)
             if found < len(rows) and rows[found] == target:
                 return found
-        return place - 1
+        return None
 
     def _packet_of(self, fact: int) -> int:
         trace, kind = self.trace, self.trace.kind[fact]

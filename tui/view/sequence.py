@@ -107,6 +107,13 @@ class SequenceModel:
             return scale.row_at(self.trace.time[fact], mode.row_s) if 0 <= fact < len(self.trace) else 0
         return max(0, self.rows.row_of(fact, detail))
 
+    def row_to_mark(self, fact: int, mode: Mode = COMPACT, detail: Detail = "messages") -> int:
+        """The row in which it is to be seen that `fact` happened: its own, its arrow's, or else the next one."""
+        if mode.to_scale:
+            return self.row_of_fact(fact, mode, detail)
+        own = self.rows.own_row(fact, detail)
+        return own if own is not None else self.rows.count(fact, detail)
+
     def content_width(self, width: int) -> int:
         """Cells of the whole picture when it is shown in `width` cells; more than `width` means it scrolls sideways."""
         return Layout.of(width, len(self.hosts)).width
@@ -131,14 +138,24 @@ class SequenceModel:
         cursor_row: int | None = None,
         glyphs: Glyphs = UNICODE,
         detail: Detail = "messages",
+        marked: frozenset[int] = frozenset(),
     ) -> list[Line]:
-        """`window.height` lines, each exactly `window.width` cells wide."""
-        scene = self._scene(t, window.left, window.width, glyphs, detail, cursor_row)
+        """`window.height` lines, each exactly `window.width` cells wide; `marked` rows differ from those of another run."""
+        scene = self._scene(t, window.left, window.width, glyphs, detail, cursor_row, marked)
         if mode.to_scale:
             return scale.paint_rows(scene, window.top, window.height, mode.row_s)
         return [compact.paint_row(scene, row) for row in range(window.top, window.top + window.height)]
 
-    def _scene(self, t: float, left: int, width: int, glyphs: Glyphs, detail: Detail, cursor_row: int | None) -> Scene:
+    def _scene(
+        self,
+        t: float,
+        left: int,
+        width: int,
+        glyphs: Glyphs,
+        detail: Detail,
+        cursor_row: int | None,
+        marked: frozenset[int] = frozenset(),
+    ) -> Scene:
         return Scene(
             trace=self.trace,
             messages=self.messages,
@@ -153,6 +170,7 @@ class SequenceModel:
             detail=detail,
             glyphs=glyphs,
             cursor_row=cursor_row,
+            marked=marked,
         )
 
     # --- what can still change --------------------------------------------------------------------------------------

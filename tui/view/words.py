@@ -82,7 +82,7 @@ def sketch_arrow(index: MessageIndex, arrow: int, t: float, limit: int, glyphs: 
     role = Role(trace.d[message]) if 0 <= message < limit else None
     words = [_message_words(trace, message, role, glyphs) if role is not None else _packet_words(index, arrow, limit)]
     if kind == ArrowKind.RETRANSMISSION:
-        words.append("again" if trace.f[packet] == 2 else f"again (try {trace.f[packet]})")
+        words.append(_again_words(trace, packet))
     if kind == ArrowKind.LOST_PART:
         words.insert(0, f"{format_quantity(trace.payload_size[packet], 'B')} of")
     words.append(_state_words(state, role is not None))
@@ -165,6 +165,12 @@ def _packet_words(index: MessageIndex, arrow: int, limit: int) -> str:
         return f"datagram {format_quantity(trace.payload_size[packet], 'B')}"
     size = index.sent_bytes(arrow, limit) if index.kind[arrow] == ArrowKind.BYTES else trace.payload_size[packet]
     return format_quantity(size, "B")
+
+
+def _again_words(trace: Trace, packet: int) -> str:
+    if trace.d[packet] == PacketKind.DATAGRAM:
+        return "(copy)"
+    return "again" if trace.f[packet] == 2 else f"again (try {trace.f[packet]})"
 
 
 def _fate_words(state: ArrowState, glyphs: Glyphs) -> str:

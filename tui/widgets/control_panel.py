@@ -51,6 +51,8 @@ class ControlPanel(LineView):
     def show_rows(self, rows: Sequence[Row], *, frozen: bool) -> None:
         """Show the values of `rows`; `frozen` when they are of the past and cannot be turned."""
         self.rows = list(rows)
+        texts = {row.knob.name: row.text for row in rows if isinstance(row, KnobRow)}
+        self._asked = {name: asked for name, asked in self._asked.items() if texts.get(name) == asked[1]}
         self._frozen = frozen
         self._row = min(self._row, max(0, len(self.rows) - 1))
         self._draw()

@@ -1,29 +1,29 @@
 """The body of a tab: one pattern, one run of one of its scenarios, and the panels that show it."""
 
 from collections.abc import Callable
-from threading import Thread
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal, Vertical
+from textual.content import Content
 from textual.message import Message
 
 from engines.lab.knobs import Value
 from engines.lab.trace import Trace
-from engines.pools import PoolHistory
 from tui.bindings import RESERVED
-from tui.engine import Engine, NumbersLike
-from tui.faults import fault_states
+from tui.engine import Engine
 from tui.index import TraceIndex
-from tui.panels.controls import FaultRow, Row, knob_rows
 from tui.panels.header import HeaderFacts
 from tui.panels.keys import assign_letters
 from tui.panels.lines import Line, Span, line
-from tui.panels.numbers import Reading, number_lines
+from tui.panels.numbers import number_lines
 from tui.panels.pool import pool_lines
-from tui.panels.story import StoryFacts, story_lines
+from tui.panels.story import Link, StoryFacts, story_lines
 from tui.panels.wire import wire_lines
-from tui.playback import Playback
+from tui.playback import Playback, SessionLike
+from tui.runs import Run
+from tui.this_message import Chosen, chosen_message, packet_or_its_cause
+from tui.timelines import Timelines
 from tui.widgets.control_panel import ControlPanel
 from tui.widgets.lines import LineView
 from tui.widgets.panes import Pane
@@ -33,8 +33,6 @@ from tui.wire import bytes_behind, bytes_that_led_to, wire_facts
 if TYPE_CHECKING:
     from engines.patterns.contract import Lesson, Pattern
 
-FACTS_A_FRAME = 20_000
-SPARK_BUCKETS = 24
 STORY_SENTENCES = 6
 MOST_POOL_LINES = 300
 """The pane can be scrolled, but nobody reads a queue of thousands."""
@@ -58,30 +56,24 @@ class PatternTab(Container):
         self._now = now
         self._selected: int | None = None
         self._drawn: tuple[object, ...] = ()
+        self._titles = ("", "")
         self._keys: dict[str, str] = {}
-        self._pools = PoolHistory(Trace())
-        self.begin(lesson, seed, pace, {})
+        self._begin(lesson, seed, pace, {})
 
     # --- a run ----------------------------------------------------------------------------------------------------------
 
-    def begin(self, lesson: "Lesson", seed: int, pace: float, knobs: dict[str, Value]) -> None:
-        """A new session and everything that reads its trace."""
+    def _begin(self, lesson: "Lesson", seed: int, pace: float, knobs: dict[str, Value]) -> None:
+        """A new run, and the keys of its knobs and faults."""
         self.lesson, self.seed = lesson, seed
-        session = self._engine.open_session(self.pattern, lesson, seed, knobs, pace)
-        self.session, self.trace = session, session.trace
-        self.playback = Playback(session, [session.trace], self._now)
-        self.index = TraceIndex(session.trace)
-        self._starting = {knob.name: knob.format(knobs.get(knob.name, knob.default)) for knob in lesson.all_knobs()}
-        self._numbers: NumbersLike = self._engine.numbers(session.trace)
-        self._numbers_read = 0
+        self.timelines = Timelines(self._engine, self.pattern, lesson, seed=seed, pace=pace, knobs=knobs, now=self._now)
         self._selected = None
+        self._shown = self.run
         self._drawn = ()
         faults = {fault.name: fault.key for fault in lesson.faults}
         # The network's knobs choose first: their letters are the same in every scenario.
         knobs_in_turn = lesson.all_knobs()[len(lesson.knobs) :] + lesson.knobs
         names = [*faults, *(knob.name for knob in knobs_in_turn)]
         self._keys = assign_letters(names, RESERVED, faults)
-        session.start()
 
     def restart(self, *, lesson: "Lesson | None" = None, seed: int | None = None) -> None:
         """Again from the start. The same scenario keeps its knobs as they stand; another one has its own."""
@@ -89,8 +81,29 @@ class PatternTab(Container):
         same = lesson is None or lesson.name == self.lesson.name
         knobs = dict(self.session.knob_values()) if same else {}
         self.close_session()
-        self.begin(lesson or self.lesson, self.seed if seed is None else seed, pace, knobs)
-        self.diagram.show_trace(self.trace)
+        self._begin(lesson or self.lesson, self.seed if seed is None else seed, pace, knobs)
+        self.diagram.show_trace(self.run.model)
+
+    @property
+    def run(self) -> Run:
+        """The run that is shown: the one that was begun, or a branch of it."""
+        return self.timelines.run
+
+    @property
+    def session(self) -> SessionLike:
+        return self.run.session
+
+    @property
+    def trace(self) -> Trace:
+        return self.run.trace
+
+    @property
+    def playback(self) -> Playback:
+        return self.run.playback
+
+    @property
+    def index(self) -> TraceIndex:
+        return self.run.index
 
     def key_table(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
         """Keys and explanations of the knobs and of the faults, for the help screen."""
@@ -99,15 +112,15 @@ class PatternTab(Container):
         return knobs, faults
 
     def close_session(self) -> None:
-        """End the run without waiting for it."""
-        Thread(target=self.session.close, name="closing a session", daemon=True).start()
+        """End its runs without waiting for them."""
+        self.timelines.close()
 
     # --- the widgets ----------------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
         with Horizontal():
             with Vertical(classes="main"):
-                yield SequenceDiagram(self.trace, classes="panel")
+                yield SequenceDiagram(self.run.model, classes="panel")
                 yield Pane(classes="panel")
             with Vertical(classes="side"):
                 yield ControlPanel(classes="panel")
@@ -115,11 +128,21 @@ class PatternTab(Container):
                 yield LineView(classes="panel numbers")
 
     def on_mount(self) -> None:
-        self.diagram.border_title = " sequence "
         self.numbers_view.border_title = "numbers "
         self.numbers_view.can_focus = False
         self.pool_view.border_title = "pool "
         self.pool_view.can_focus = False
+
+    def _name_panels(self) -> None:
+        """Say over the diagram which of the runs it shows, once there are several, and over the knobs what turning one means."""
+        tree, glyphs = self.timelines.tree, self.pane.glyphs
+        name = f"branch {tree.current.number}: {tree.current.name}" if tree.current.number else tree.current.name
+        sequence = f" sequence {glyphs.into} {name} " if len(tree) > 1 else " sequence "
+        knobs = f"knobs: what if {glyphs.ellipsis} " if self.playback.in_review else "knobs "
+        if (sequence, knobs) != self._titles:
+            self._titles = (sequence, knobs)
+            self.diagram.border_title = Content(sequence)
+            self.controls.border_title = Content(knobs)
 
     def look_changed(self) -> None:
         """Another theme or another set of glyphs: everything is drawn anew."""
@@ -158,7 +181,7 @@ class PatternTab(Container):
         return self.playback.shown_s(motion=motion)
 
     def header(self, *, motion: bool) -> HeaderFacts:
-        playback = self.playback
+        playback, branch = self.playback, self.timelines.tree.current
         return HeaderFacts(
             pattern=f"{self.pattern.key} {self.pattern.title}",
             tab=f"{self.pattern.key} {self.pattern.tab}",
@@ -168,6 +191,7 @@ class PatternTab(Container):
             pace=playback.pace,
             seed=self.seed,
             rolling=playback.rolling,
+            branch=(f"branch {branch.number}", f"what if: {branch.name}") if branch.number else None,
         )
 
     def frame(self, *, motion: bool, full: bool = True) -> bool:
@@ -175,47 +199,41 @@ class PatternTab(Container):
 
         A frame that is not `full` leaves out the numbers and the pane: nobody reads them eighteen times a second.
         """
-        self.playback.settle()
-        behind = self.index.consume(FACTS_A_FRAME)
-        behind = bool(self.diagram.consume(FACTS_A_FRAME)) or behind
+        more = self.timelines.tend()
+        run = self.run
+        if run is not self._shown:
+            self._turn_to(run)
+        self._name_panels()
+        run.playback.settle()
+        more = run.consume() or more
         time_s = self.playhead(motion=motion)
         self.diagram.tick(time_s)
-        self.controls.show_rows(self._rows(time_s), frozen=self.playback.in_review)
-        behind = self._read_pools() or behind
-        late = self._draw_slow_panels(time_s, full=full)
-        return behind or late or self.playback.moving
+        self.controls.show_rows(run.rows(time_s, self._keys, self.timelines.asked_texts()), frozen=False)
+        self.set_class(run.pools.mattered, "-with-pool")
+        self.pane.offer(["pool"] if run.pools.mattered else [])
+        more = self._draw_slow_panels(time_s, full=full) or more
+        return more or run.playback.moving
 
-    def _read_pools(self) -> bool:
-        """Take in what happened in pools; a run in which one ever matters shows it. True if there is more to read."""
-        if self._pools.trace is not self.trace:
-            self._pools = PoolHistory(self.trace)
-        behind = self._pools.consume(FACTS_A_FRAME)
-        self.set_class(self._pools.mattered, "-with-pool")
-        self.pane.offer(["pool"] if self._pools.mattered else [])
-        return behind
-
-    def _rows(self, time_s: float) -> list[Row]:
-        texts = {**self._starting, **self.index.knobs_at(time_s)}
-        rows = knob_rows(self.lesson.all_knobs(), texts, self._keys)
-        states = fault_states(self.lesson.faults, self.index.commands_at(time_s))
-        rows += [
-            FaultRow(self._keys[fault.name], fault, state.on, state.times)
-            for fault, state in zip(self.lesson.faults, states, strict=True)
-        ]
-        return rows
+    def _turn_to(self, run: Run) -> None:
+        """Show another branch. What is selected stays so if it happened there as well."""
+        selected, before = self._selected, self._shown.trace
+        self._shown, self._drawn = run, ()
+        self.diagram.show_branch(run.model)
+        if selected is not None and (selected >= len(run.trace) or run.trace[selected] != before[selected]):
+            self._selected = self.diagram.cursor = None
+        self.diagram.follow()
 
     def _draw_slow_panels(self, time_s: float, *, full: bool) -> bool:
         """Numbers and pane follow the facts, not the clock: they are made anew only when a fact or the selection is new.
 
         True if they are out of date and were left so.
         """
-        length = min(self.trace.length_at(time_s), self._numbers_read + FACTS_A_FRAME)
-        self._numbers_read = max(self._numbers_read, length)
+        length = self.run.counted(time_s)
         pane = self.pane
         state = (
             length, self._selected, self.diagram.detail, pane.shown, self.as_hex, pane.room, self.numbers_view.room, pane.glyphs,
-            self.app.theme, self.playback.message, self.pool_view.room, self._pools.seen,
-            round(time_s, 1) if self._pools.mattered else 0.0,  # it tells for how long
+            self.app.theme, self.playback.message, self.pool_view.room, self.run.pools.seen,
+            round(time_s, 1) if self.run.pools.mattered else 0.0,  # it tells for how long
         )  # fmt: skip
         if state == self._drawn:
             return False
@@ -223,24 +241,13 @@ class PatternTab(Container):
             return True
         self._drawn = state
         if self.numbers_view.is_on_screen:
-            lines = number_lines(self._readings(time_s, length), self.numbers_view.room.width, pane.glyphs)
+            lines = number_lines(self.run.readings(time_s, length), self.numbers_view.room.width, pane.glyphs)
             self.numbers_view.show(lines)
         if self.pool_view.is_on_screen:
             self.pool_view.show(self._pool_lines(time_s, self.pool_view, self.pool_view.room.height))
         if pane.is_on_screen:
             pane.show_pane(_PANE_LINES[pane.shown](self, time_s))
         return False
-
-    def _readings(self, time_s: float, length: int) -> list[Reading]:
-        numbers = self._numbers
-        return [
-            Reading(
-                self._engine.metric_title(name),
-                numbers.text(name, time_s, length),
-                tuple(numbers.series(name, time_s, SPARK_BUCKETS, length=length)),
-            )
-            for name in self.lesson.metrics
-        ]
 
     def story_pane(self, time_s: float) -> list[Line]:
         room = self.pane.room
@@ -255,12 +262,7 @@ class PatternTab(Container):
 
     def wire_pane(self, time_s: float) -> list[Line]:
         """The bytes of the selected row, or of the newest message while nothing is selected."""
-        chosen = self._chosen(time_s)
-        if self._selected is None:
-            fact_id = self.index.newest_message(time_s)
-        else:
-            packets = self.diagram.detail == "packets"
-            fact_id = None if chosen is None else bytes_behind(self.index, chosen, time_s, packets=packets)
+        chosen, fact_id = self._chosen(time_s), self._behind(time_s)
         above: list[Line] = []
         if fact_id is None and chosen is not None:
             fact_id = bytes_that_led_to(self.index, chosen, time_s)
@@ -274,8 +276,30 @@ class PatternTab(Container):
         return self._pool_lines(time_s, self.pane, MOST_POOL_LINES)
 
     def _pool_lines(self, time_s: float, view: LineView, height: int) -> list[Line]:
-        pools = self._pools.at(self.trace.length_at(time_s))
+        pools = self.run.pools.at(self.trace.length_at(time_s))
         return pool_lines(pools, time_s, view.room.width, height, view.glyphs)
+
+    def _behind(self, time_s: float) -> int | None:
+        """The message or packet behind the selected row, or the newest message while nothing is selected."""
+        if self._selected is None:
+            return self.index.newest_message(time_s)
+        chosen, packets = self._chosen(time_s), self.diagram.detail == "packets"
+        return None if chosen is None else bytes_behind(self.index, chosen, time_s, packets=packets)
+
+    def chosen_message(self) -> Chosen | None:
+        """What can be done about that message, or the one that led to the selected row; None when there is none."""
+        time_s, selected = self.playback.playhead_s, self._selected
+        # A row that was chosen later than the playhead stands for a message all the same.
+        known_s = time_s if selected is None else max(time_s, self.trace.time[selected])
+        fact_id = self._behind(known_s)
+        if fact_id is None and selected is not None:
+            fact_id = packet_or_its_cause(self.index, selected, known_s)
+        return None if fact_id is None else chosen_message(self.run, fact_id, time_s)
+
+    def why(self, most: int) -> tuple[Link, ...]:
+        """What the selected row followed from, or the newest message; nothing when there is neither."""
+        chosen = self._selected if self._selected is not None else self._behind(self.playback.playhead_s)
+        return self._engine.why(self.trace, chosen, self.lesson, most) if chosen is not None else ()
 
     def _chosen(self, time_s: float) -> int | None:
         """The selected fact, if it had happened by `time_s`."""

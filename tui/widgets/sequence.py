@@ -41,7 +41,7 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("down", "cursor(1)", "row down", show=False, id="diagram.down"),
         Binding("pageup", "cursor_page(-1)", "page up", show=False, id="diagram.page_up"),
         Binding("pagedown", "cursor_page(1)", "page down", show=False, id="diagram.page_down"),
-        Binding("enter", "select", "select the row", show=False, id="diagram.select"),
+        Binding("enter", "go", "to the moment of the row", show=False, id="diagram.go"),
         Binding("less_than_sign", "sideways(-1)", "to the left", show=False, id="diagram.left"),
         Binding("greater_than_sign", "sideways(1)", "to the right", show=False, id="diagram.right"),
         Binding("left_square_bracket", "zoom(-1)", "coarser", show=False, id="diagram.coarser"),
@@ -49,7 +49,7 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
     ]
 
     class RowSelected(Message):
-        """The cursor went to a row (by key or mouse), or enter was pressed on it. `fact_id`: the fact the row stands for."""
+        """The cursor went to a row (by key or mouse). `fact_id`: the fact the row stands for."""
 
         def __init__(self, diagram: "SequenceDiagram", fact_id: int) -> None:
             super().__init__()
@@ -59,6 +59,9 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
         @property
         def control(self) -> "SequenceDiagram":
             return self.diagram
+
+    class MomentChosen(RowSelected):
+        """Enter was pressed on a row, or it was clicked twice: the person wants to see that moment."""
 
     class FollowingChanged(Message):
         """The diagram began or ceased to follow the playhead."""
@@ -97,17 +100,29 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
         self._settled: set[int] = set()
         self._header: list[Line] = []
         self._painted_for: tuple[object, ...] = ()
+        self._marked: frozenset[int] = frozenset()  # facts
         self._limit = -1  # how many facts the last frame showed
 
     # --- what it shows ----------------------------------------------------------------------------------------------
 
-    def show_trace(self, trace: Trace, *_: object) -> None:
+    def show_trace(self, source: SequenceModel | Trace) -> None:
         """Show another run from its beginning."""
-        self.model = SequenceModel(trace)
+        self.model = source if isinstance(source, SequenceModel) else SequenceModel(source)
         self.playhead = 0.0
         self._cursor = None
         self._forget()
         self.follow()
+
+    def show_branch(self, model: SequenceModel) -> None:
+        """Show a run that is the same as this one up to some moment: what is in both stays where it is."""
+        self.model = model
+        self._forget()
+
+    def mark(self, facts: frozenset[int]) -> None:
+        """Mark the rows of `facts`: they are not the same in another run."""
+        if facts != self._marked:
+            self._marked = facts
+            self._forget()
 
     def consume(self, budget_facts: int) -> bool:
         """Read at most so many new facts; true if there were any."""
@@ -231,7 +246,8 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _paint(self, top: int, height: int) -> list[Line]:
         window = Window(top, height, self.scroll_offset.x, self._width)
-        return self.model.paint(window, self.playhead, self._mode, self._cursor, self.glyphs, self._detail)
+        marked = frozenset(self.model.row_to_mark(fact, self._mode, self._detail) for fact in self._marked)
+        return self.model.paint(window, self.playhead, self._mode, self._cursor, self.glyphs, self._detail, marked)
 
     def _paint_header(self) -> list[Line]:
         return self.model.header(self._width, self.scroll_offset.x, self.playhead, self.glyphs)
@@ -260,12 +276,16 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
         return max(0, self.scrollable_content_region.height - HEADER_HEIGHT)
 
     @property
+    def _row_count(self) -> int:
+        return self.model.row_count(self.playhead, self._mode, self._detail)
+
+    @property
     def _top(self) -> int:
         return self.scroll_offset.y
 
     def _fit(self) -> None:
         """Make the scrollbars and the place fit the number of rows there are now."""
-        rows = self.model.row_count(self.playhead, self._mode, self._detail)
+        rows = self._row_count
         content = self.model.content_width(self._width)
         size = Size(content if content > self._width else 0, rows + HEADER_HEIGHT)
         if size != self.virtual_size:
@@ -351,7 +371,7 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
     # --- cursor -----------------------------------------------------------------------------------------------------
 
     def _move_cursor(self, row: int | None) -> None:
-        rows = self.model.row_count(self.playhead, self._mode, self._detail)
+        rows = self._row_count
         if row is not None:
             row = max(0, min(rows - 1, row)) if rows else None
         for changed in (self._cursor, row):
@@ -371,7 +391,7 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
 
     def action_cursor(self, rows: int) -> None:
         """Move the cursor; the first time it appears on the last row that can be seen."""
-        last = min(self.model.row_count(self.playhead, self._mode, self._detail), self._top + self._rows_shown) - 1
+        last = min(self._row_count, self._top + self._rows_shown) - 1
         self._move_cursor(last if self._cursor is None else self._cursor + rows)
 
     def action_cursor_page(self, pages: int) -> None:
@@ -383,6 +403,19 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
             fact = self.model.fact_of_row(self._cursor, self._mode, self._detail)
             if fact is not None:
                 self.post_message(self.RowSelected(self, fact))
+
+    def action_go(self) -> None:
+        """Ask for the moment of the cursor's row."""
+        fact = None if self._cursor is None else self.model.fact_of_row(self._cursor, self._mode, self._detail)
+        if fact is not None:
+            self.post_message(self.MomentChosen(self, fact))
+
+    def show_fact(self, fact: int) -> None:
+        """Put the cursor on the row in which `fact` is to be seen, now that the playhead has come to it, and follow on."""
+        self.follow()
+        self._move_cursor(self.model.row_of_fact(fact, self._mode, self._detail))
+        if self._cursor is not None and self._cursor + self._rows_shown >= self._row_count:
+            self._set_following(True)
 
     def action_sideways(self, steps: int) -> None:
         self.scroll_to(x=self.scroll_offset.x + steps * _SIDEWAYS_CELLS, animate=False, immediate=True)
@@ -401,5 +434,7 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
         offset = event.get_content_offset(self)
         if offset is not None and offset.y >= HEADER_HEIGHT:
             row = self._top + offset.y - HEADER_HEIGHT
-            if row < self.model.row_count(self.playhead, self._mode, self._detail):
+            if row < self._row_count:
                 self._move_cursor(row)
+                if event.chain == 2:
+                    self.action_go()
