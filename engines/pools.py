@@ -202,12 +202,11 @@ class PoolHistory:
         self._copies = [self._fold.initial()]
         self._place = 0
         self._state = self._fold.initial()
-        self._mattered: dict[int, None] = {}
+        self._mattered: dict[int, int] = {}  # pool -> the fact by which it did
 
-    @property
-    def mattered(self) -> bool:
-        """Whether some pool of the run, as far as it was read, has had a queue, or several requests at a time."""
-        return bool(self._mattered)
+    def mattered(self, length: int) -> bool:
+        """Whether some pool has had a queue, or several requests at a time, among the first `length` facts."""
+        return any(fact_id < length for fact_id in self._mattered.values())
 
     def consume(self, budget: int = SLICE) -> bool:
         """Read at most `budget` more facts, fewer where many are about pools; true while there are more to read."""
@@ -230,7 +229,7 @@ class PoolHistory:
         self._newest = self._fold.step(self._newest, trace, fact_id)
         pool = self._newest.get(trace.a[fact_id]) if trace.kind[fact_id] == PoolQueued.code else None
         if pool is not None and len(pool.labels) >= min(SEVERAL, pool.size + 1):
-            self._mattered[pool.number] = None
+            self._mattered.setdefault(pool.number, fact_id)
         since = len(self._ids) - self._marks[-1]
         if since >= self._every and since >= sum(
             len(pool.members) + 2 * len(pool.labels) for pool in self._newest.values()
@@ -242,7 +241,8 @@ class PoolHistory:
         """Pools that matter at some time of the run, as they are after the first `length` facts; those that are no more are
         left out. Read them, do not change them, and do not keep them beyond the next call."""
         pools = self._state_at(bisect_left(self._ids, length))
-        return [pool for number, pool in pools.items() if number in self._mattered and (pool.size or not pool.empty)]
+        shown = (pool for number, pool in pools.items() if self._mattered.get(number, length) < length)
+        return [pool for pool in shown if pool.size or not pool.empty]
 
     def _state_at(self, place: int) -> Pools:
         if place == len(self._ids):

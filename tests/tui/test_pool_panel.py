@@ -124,7 +124,7 @@ async def test_a_queue_is_drawn_beside_the_diagram_as_it_is_at_the_playhead() ->
         assert "▒ 2 queued  ◆ 1 opening" in d.text(), "the pool of that moment"
         await d.press("home")
         assert "pool of client" not in d.text(), "it was not there yet"
-        assert d.tab.pool_view.is_on_screen, "but its place is kept"
+        assert not d.tab.pool_view.is_on_screen, "as it was when that moment was played"
         await d.press("end")
         assert "▒ 2 queued  █ 1 busy" in d.text()
 

@@ -209,8 +209,9 @@ class PatternTab(Container):
         time_s = self.playhead(motion=motion)
         self.diagram.tick(time_s)
         self.controls.show_rows(run.rows(time_s, self._keys, self.timelines.asked_texts()), frozen=False)
-        self.set_class(run.pools.mattered, "-with-pool")
-        self.pane.offer(["pool"] if run.pools.mattered else [])
+        pooled = run.pools.mattered(run.trace.length_at(time_s))
+        self.set_class(pooled, "-with-pool")
+        self.pane.offer(["pool"] if pooled else [])
         more = self._draw_slow_panels(time_s, full=full) or more
         return more or run.playback.moving
 
@@ -233,7 +234,7 @@ class PatternTab(Container):
         state = (
             length, self._selected, self.diagram.detail, pane.shown, self.as_hex, pane.room, self.numbers_view.room, pane.glyphs,
             self.app.theme, self.playback.message, self.pool_view.room, self.run.pools.seen,
-            round(time_s, 1) if self.run.pools.mattered else 0.0,  # it tells for how long
+            round(time_s, 1) if self.has_class("-with-pool") else 0.0,  # it tells for how long
         )  # fmt: skip
         if state == self._drawn:
             return False
