@@ -282,7 +282,11 @@ class ServedStream:
         return {"type": "http.request", "body": body, "more_body": not self._told_end}
 
     async def send(self, message: Message) -> None:
-        """Send a piece of the response as the client's windows allow; to a client that is gone, nothing."""
+        """Send a piece of the response as the client's windows allow; to a client that is gone, nothing.
+
+        It always lets others run: who sends without end would never be told that nobody listens.
+        """
+        await trio.lowlevel.checkpoint()
         if self._lost:
             return
         if message["type"] == "http.response.start":

@@ -228,3 +228,23 @@ def test_to_just_close_leaves_the_client_in_doubt() -> None:
     assert in_flight - 3 <= failed <= in_flight + 3
     assert set(service.begun.values()) == {1}
     assert sum(service.begun.values()) > len(done), "some were done, and nobody knows"
+
+
+def test_an_application_that_never_stops_sending_is_told_when_nobody_listens() -> None:
+    class Endless(AsyncIterator[bytes]):
+        async def __anext__(self) -> bytes:
+            return bytes(1000)
+
+    async def endless(request: Request) -> Response:
+        return StreamingResponse(Endless())
+
+    async def server(host: Host) -> None:
+        await H2Server(host, Starlette(routes=[Route("/", endless)])).serve()
+
+    async def client(host: Host) -> None:
+        for _ in range(2):
+            async with h2_client(host, base_url=URL) as http, streaming(http, "GET", "/") as (_, pieces):
+                for _ in range(100):
+                    assert await anext(pieces)
+
+    run(client, server)

@@ -38,6 +38,6 @@ LESSON = Lesson(
         "Set the client's pool to 12: all are asked for at once, and behind the proxy there is still one connection.",
         "Speak HTTP/2 in front as well: one connection on each side, and 0.80 s instead of 1.40 s: no queue is left.",
         "Kill the proxy and restart it: all connections die. Kill the server instead: one dies, and the client gets 502s.",
-        "Unplug the client for longer than the read timeout: the proxy notices nothing, and answers into the void.",
+        "Unplug the client for a while: the proxy notices nothing, and answers into the void.",
     ),
 )  # fmt: skip

@@ -151,7 +151,7 @@ LESSON = Lesson(
     try_next=(
         "Set the loss to 0 % and drop one segment: 6 stalls from one packet, in which only one of them had something.",
         "Give each download a connection of its own, and drop a segment: 1 stall, the other five go on.",
-        "Let the loss be 3 % with each: with HTTP/2 all stand still most of the time, and always together.",
+        "Let the loss be 3 %: with HTTP/2 all six stand still together, a quarter of the time; with one each, one at a time.",
         "Set the latency to 0.5 s: a lost packet costs a round trip and more, so a long way makes it worse.",
         "Reset c1: the same difference again. With HTTP/2 all six break off and begin anew.",
     ),
