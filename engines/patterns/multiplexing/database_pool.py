@@ -76,7 +76,7 @@ def terms_of(host: Host) -> PoolTerms:
 async def answer(host: Host, pool: ConnectionPool[PgConnection], number: int, report: bool) -> None:
     """One request: borrow a connection, ask, give it back."""
     name = f"report {number}" if report else f"order {number}"
-    sql = REPORT if report else f"SELECT * FROM orders WHERE id = {1 + number % ORDERS}"
+    sql = REPORT if report else f"SELECT * FROM orders WHERE id = {1 + (number - 1) % ORDERS}"
     limit_s = host.knobs.number("query-timeout")
     try:
         async with pool.connection(name, host.knobs.number("pool-timeout")) as connection:
