@@ -23,13 +23,12 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
 from engines.lab.commands import CommandError, TimedCommand, check_command, parse_command
 from engines.lab.knobs import Knob, KnobBoard, Value
-from engines.lab.units import format_quantity
 from engines.patterns.contract import Lesson, Pattern
 from engines.patterns.registry import UnknownName, find_lesson, find_pattern
 
@@ -230,7 +229,9 @@ def _read_knobs(value: Any, lines: "_Lines") -> list[tuple[str, str]]:
     for name, setting in value.items():
         if not isinstance(setting, str | int | float):
             raise lines.error(name, f"{name} is a text, a number, true or false")
-    return [(name, str(setting).lower() if isinstance(setting, bool) else str(setting)) for name, setting in value.items()]
+    return [
+        (name, str(setting).lower() if isinstance(setting, bool) else str(setting)) for name, setting in value.items()
+    ]
 
 
 def _read_commands(value: Any, lines: "_Lines") -> list[tuple[float, str]]:
@@ -243,7 +244,9 @@ def _read_commands(value: Any, lines: "_Lines") -> list[tuple[float, str]]:
                 raise DemoFileError(lines.of_command(number), f"this command lacks {name!r}")
         strange = [name for name in command if name not in ("at", "do")]
         if strange:
-            raise DemoFileError(lines.of_command(number, strange[0]), f"a command has no {strange[0]!r}, only at and do")
+            raise DemoFileError(
+                lines.of_command(number, strange[0]), f"a command has no {strange[0]!r}, only at and do"
+            )
         at, do = command["at"], command["do"]
         if type(at) not in (int, float) or not 0 <= at < math.inf:
             raise DemoFileError(lines.of_command(number, "at"), f"'at' is a number of seconds from 0 on, not {at!r}")
@@ -280,15 +283,3 @@ class _Lines:
             return self.of_key("commands")
         found = self.of_key(key, heads[number]) if key is not None else heads[number]
         return found if found >= heads[number] else heads[number]
-
-
-def with_start(demo: Demo, start_at_s: float) -> Demo:
-    """The same demo, to be watched from another moment on."""
-    return replace(demo, start_at_s=start_at_s)
-
-
-def describe(demo: Demo) -> str:
-    """One line for people: what it is and what happens in it."""
-    orders = f", {len(demo.commands)} commands" if demo.commands else ""
-    start = f", from {format_quantity(demo.start_at_s, 's')} on" if demo.start_at_s else ""
-    return f"{demo.pattern.title}: {demo.lesson.title}, seed {demo.seed}{orders}{start}"

@@ -18,6 +18,7 @@ from engines.lab.session import Session
 from engines.patterns.contract import Lesson, Pattern
 from engines.patterns.registry import PATTERNS
 from tui.app import CommtuiApp
+from tui.beginning import Beginning
 from tui.loading import load_engine
 from tui.screens.comparison import ComparisonScreen
 
@@ -79,7 +80,7 @@ async def taken(shot: Shot) -> AsyncIterator[tuple[CommtuiApp, Pilot[int]]]:
         load=lambda: replace(load_engine(), open_session=open_session),
         pattern=shot.pattern,
         scenario=shot.scenario,
-        seed=shot.seed,
+        beginning=Beginning(seed=shot.seed),
         theme=shot.theme,
         ascii=shot.ascii,
         now=lambda: 0.0,

@@ -14,6 +14,7 @@ import pytest
 
 import tui.app
 import tui.cli_list
+from engines.demos import make_demo
 from engines.lab.host import Host
 from engines.lab.scenario import HostSpec
 from engines.lab.trace_file import read_trace
@@ -62,8 +63,7 @@ def test_without_arguments_the_app_opens(commtui: Shell, opened: list[dict[str, 
     assert commtui() == (0, "", "")
     assert opened == [
         {
-            "pattern": None,
-            "scenario": None,
+            "demo": None,
             "seed": None,
             "pace": None,
             "theme": None,
@@ -79,8 +79,7 @@ def test_the_app_opens_as_the_options_say(commtui: Shell, opened: list[dict[str,
         assert commtui(*words, "--ascii", "--no-motion")[0] == 0
     assert opened[0] == opened[1]
     assert opened[0] == {
-        "pattern": "request-response",
-        "scenario": "simple-get",
+        "demo": make_demo("request-response", "simple-get", seed=3),
         "seed": 3,
         "pace": 2.0,
         "theme": "classroom-light",
@@ -129,6 +128,14 @@ def test_a_pace_may_be_flat_out(commtui: Shell, opened: list[dict[str, object]])
         (["run", "request-response", "--json", "--text"], "choose one"),
         (["run", "request-response", "--trace", "/no/such/place"], "cannot write /no/such/place"),
         (["list", "--jso"], "--json"),
+        (["request-response", "--at", "1", "kil server"], "did you mean 'kill'?"),
+        (["request-response", "--set", "latncy=3"], "did you mean 'latency'?"),
+        (["request-response", "--start-at", "unlimited"], "must stop somewhere"),
+        (["nowhere.toml"], "cannot read nowhere.toml"),
+        (["run", "nowhere.toml"], "cannot read nowhere.toml"),
+        (["nowhere.toml", "--seed", "3"], "--seed is what nowhere.toml says itself"),
+        (["save", "demo.txt", "request-response"], "ends in .toml"),
+        (["save", "/no/such/place.toml", "request-response"], "cannot write /no/such/place.toml"),
     ],
     ids=" ".join,
 )

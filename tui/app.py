@@ -18,6 +18,7 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.scrollbar import ScrollBar, ScrollBarRender
 
+from tui.beginning import Beginning
 from tui.bindings import EVERY_ACTION
 from tui.config import Config, ConfigError, complain, config_path, load_config
 from tui.screens.lab import LabScreen
@@ -26,6 +27,7 @@ from tui.terminal import examine_terminal, failure_line, log_failure, restored
 from tui.themes import DEFAULT_THEME, THEME_NAMES, other_theme, textual_themes, theme_for, variables
 
 if TYPE_CHECKING:
+    from engines.demos import Demo
     from tui.engine import Engine
 
 GC_THRESHOLD = (20_000, 50, 50)
@@ -65,8 +67,7 @@ class CommtuiApp(App[int]):
         load: "Callable[[], Engine]",
         pattern: str | None = None,
         scenario: str | None = None,
-        seed: int = 0,
-        pace: float = 1.0,
+        beginning: Beginning | None = None,
         theme: str = DEFAULT_THEME,
         ascii: bool = False,
         motion: bool = True,
@@ -77,8 +78,7 @@ class CommtuiApp(App[int]):
         super().__init__()
         self._load = load
         self._wanted = (pattern, scenario)
-        self.seed = seed
-        self.pace = pace
+        self.beginning = beginning or Beginning()
         self.motion = motion and self.animation_level != "none"
         if not self.motion:
             self.animation_level = "none"
@@ -125,7 +125,7 @@ class CommtuiApp(App[int]):
         wanted, scenario = self._wanted
         pattern = next((p for p in engine.patterns if p.name == wanted), engine.patterns[0])
         lesson = next((x for x in pattern.lessons if x.name == scenario), pattern.lessons[0])
-        await self.lab_screen.show_engine(engine, pattern, lesson, self.seed, self.pace)
+        await self.lab_screen.show_engine(engine, pattern, lesson, self.beginning)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLD)
@@ -198,8 +198,7 @@ class CommtuiApp(App[int]):
 
 def run_app(
     *,
-    pattern: str | None = None,
-    scenario: str | None = None,
+    demo: "Demo | None" = None,
     seed: int | None = None,
     pace: float | None = None,
     theme: str | None = None,
@@ -207,6 +206,8 @@ def run_app(
     no_motion: bool = False,
 ) -> int:
     """Run the application until the person quits; returns the exit status. None means: as the config file says, or by default.
+
+    Without a demo it opens on the first pattern, with `seed`.
 
     Refuses, in one line, a terminal that cannot show it and a config file with a mistake (status 2).
     """
@@ -218,7 +219,7 @@ def run_app(
     if verdict.refusal:
         print(f"commtui: {verdict.refusal}", file=sys.stderr)
         return 2
-    app = _configured(config, pattern, scenario, seed, pace, theme, ascii or verdict.ascii or None, no_motion)
+    app = _configured(config, demo, seed, pace, theme, ascii or verdict.ascii or None, no_motion)
     return run_on_terminal(app)
 
 
@@ -232,8 +233,7 @@ def run_on_terminal(app: CommtuiApp) -> int:
 
 def _configured(
     config: Config,
-    pattern: str | None,
-    scenario: str | None,
+    demo: "Demo | None",
     seed: int | None,
     pace: float | None,
     theme: str | None,
@@ -241,12 +241,14 @@ def _configured(
     no_motion: bool,
 ) -> CommtuiApp:
     """The command line comes first, then the config file, then the defaults."""
+    beginning = Beginning(seed or 0, pace or config.pace or 1.0)
+    if demo is not None:
+        beginning = Beginning(demo.seed, beginning.pace, demo.knobs, demo.commands, demo.start_at_s)
     return CommtuiApp(
         load=_load_engine,
-        pattern=pattern,
-        scenario=scenario,
-        seed=seed if seed is not None else 0,
-        pace=pace or config.pace or 1.0,
+        pattern=demo.pattern.name if demo is not None else None,
+        scenario=demo.lesson.name if demo is not None else None,
+        beginning=beginning,
         theme=theme or config.theme or DEFAULT_THEME,
         ascii=bool(config.ascii if ascii is None else ascii),
         motion=not no_motion and config.motion is not False,

@@ -4,7 +4,7 @@ Importing this costs no more than click: patterns, networks and Textual are impo
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
 import click
@@ -31,7 +31,9 @@ class FirstWord(click.Group):
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The group's help is also that of opening the app: it is what people do most."""
         formatter.write_usage("commtui", "[PATTERN] [OPTIONS]      open the app, on that pattern")
-        formatter.write_usage("commtui", "run PATTERN [OPTIONS]    run a scenario without it", prefix="       ")
+        formatter.write_usage("commtui", "FILE [OPTIONS]           open the app and play a demo", prefix="       ")
+        formatter.write_usage("commtui", "run PATTERN|FILE         run a scenario without it", prefix="       ")
+        formatter.write_usage("commtui", "save FILE PATTERN        write a demo", prefix="       ")
         formatter.write_usage(
             "commtui", "compare [PATTERN]...     one workload under several patterns", prefix="       "
         )
@@ -105,10 +107,38 @@ def commtui() -> None:
     can break, drawn as a diagram you can scrub."""
 
 
+def _scenario_options(command: Callable[..., int]) -> Callable[..., int]:
+    """What `commtui`, `commtui run` and `commtui save` have in common: which run is meant."""
+    for option in (
+        click.option(
+            "--at",
+            "orders",
+            multiple=True,
+            nargs=2,
+            metavar="SECONDS COMMAND",
+            help="Give a command at that virtual time.",
+        ),
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="KNOB=VALUE",
+            help="Start with that value, such as latency=80ms.",
+        ),
+        click.option("--seed", type=int, metavar="N", help="Decides every random choice (default: 0)."),
+        click.option("--scenario", metavar="S", help="The scenario (default: the pattern's first)."),
+    ):
+        command = option(command)
+    return command
+
+
+_START_AT = click.option("--start-at", metavar="SECONDS", help="Watch from that virtual time on.")
+
+
 @commtui.command(_OPEN, cls=OpenCommand, hidden=True)
 @click.argument("pattern", required=False)
-@click.option("--scenario", metavar="S", help="The scenario to open (default: the pattern's first).")
-@click.option("--seed", type=int, metavar="N", help="Decides every random choice (default: 0).")
+@_scenario_options
+@_START_AT
 @click.option(
     "--pace", callback=_read_pace, metavar="X", help="Virtual seconds a second: 0.1 to 100, or flat (default: 1)."
 )
@@ -119,40 +149,41 @@ def open_app(
     pattern: str | None,
     scenario: str | None,
     seed: int | None,
+    settings: tuple[str, ...],
+    orders: tuple[tuple[str, str], ...],
+    start_at: str | None,
     pace: float | None,
     theme: str | None,
     ascii: bool,
     no_motion: bool,
 ) -> int:
-    if pattern is not None or scenario is not None:
-        _check_names(pattern, scenario)
+    demo = None
+    if pattern is not None or scenario is not None or settings or orders or start_at is not None:
+        _check_names(pattern)
+        from engines.patterns.registry import PATTERNS
+        from tui.cli_demo import Wanted, find_demo
+
+        demo = find_demo(Wanted(pattern or PATTERNS[0].name, scenario, seed, settings, orders, start_at))
     if theme is not None:
         _check_theme(theme)
     from tui.app import run_app
 
-    return run_app(
-        pattern=pattern, scenario=scenario, seed=seed, pace=pace, theme=theme, ascii=ascii or None, no_motion=no_motion
-    )
+    return run_app(demo=demo, seed=seed, pace=pace, theme=theme, ascii=ascii or None, no_motion=no_motion)
 
 
-def _check_names(pattern: str | None, scenario: str | None) -> None:
-    """Refuse a pattern or a scenario that does not exist, and name the nearest that does, be it a pattern or a
-    command.
-    """
-    from engines.patterns.registry import PATTERNS, UnknownName, find_lesson, find_pattern
+def _check_names(pattern: str | None) -> None:
+    """Refuse a first word that is no pattern and no file, and name the nearest thing that it may have been meant to be."""
+    from engines.patterns.registry import PATTERNS
+    from tui.cli_demo import names_a_file
 
     names = [known.name for known in PATTERNS]
     words = [*names, *(name for name in commtui.commands if name != _OPEN)]
     if pattern in commtui.commands:
         raise click.UsageError(f"{pattern!r} comes first: commtui {pattern} …")
-    if pattern is not None and pattern not in names:
+    if pattern is not None and pattern not in names and not names_a_file(pattern):
         near = get_close_matches(pattern, words, 1, 0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(words)}"
         raise click.UsageError(f"no pattern or command {pattern!r}; {hint}")
-    try:
-        find_lesson(find_pattern(pattern) if pattern is not None else PATTERNS[0], scenario)
-    except UnknownName as error:
-        raise click.UsageError(str(error)) from None
 
 
 def _check_theme(theme: str) -> None:
@@ -175,15 +206,8 @@ def list_patterns(as_json: bool) -> int:
 
 
 @commtui.command("run", cls=RunCommand)
-@click.argument("pattern")
-@click.option("--scenario", metavar="S", help="The scenario to run (default: the pattern's first).")
-@click.option("--seed", type=int, default=0, metavar="N", help="Decides every random choice (default: 0).")
-@click.option(
-    "--set", "settings", multiple=True, metavar="KNOB=VALUE", help="Start with that value, such as latency=80ms."
-)
-@click.option(
-    "--at", "orders", multiple=True, nargs=2, metavar="SECONDS COMMAND", help="Give a command at that virtual time."
-)
+@click.argument("pattern", metavar="PATTERN|FILE")
+@_scenario_options
 @click.option("--until", metavar="SECONDS", help="Stop at that virtual time (default: the scenario's own).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: what was run, and all its numbers.")
 @click.option("--text", "as_text", is_flag=True, help="Print what happened, a line for each event, in words.")
@@ -191,7 +215,7 @@ def list_patterns(as_json: bool) -> int:
 def run_scenario(
     pattern: str,
     scenario: str | None,
-    seed: int,
+    seed: int | None,
     settings: tuple[str, ...],
     orders: tuple[tuple[str, str], ...],
     until: str | None,
@@ -199,16 +223,42 @@ def run_scenario(
     as_text: bool,
     trace_path: str | None,
 ) -> int:
-    """Run a scenario flat out, without the app, and print the numbers it came to.
+    """Run a scenario or a demo flat out, without the app, and print the numbers it came to.
 
     The same pattern, scenario, seed, settings and commands give the same run, byte for byte.
     """
     if as_json and as_text:
         raise click.UsageError("--json and --text both write to stdout; choose one")
-    from tui.cli_run import Request, run
+    from tui.cli_demo import Wanted
+    from tui.cli_run import Report, run
 
     form = "json" if as_json else "text" if as_text else "numbers"
-    return run(Request(pattern, scenario, seed, settings, orders, until, form, trace_path))
+    return run(Wanted(pattern, scenario, seed, settings, orders), Report(until, form, trace_path))
+
+
+@commtui.command("save")
+@click.argument("file")
+@click.argument("pattern", metavar="PATTERN|FILE")
+@_scenario_options
+@_START_AT
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+def save_demo(
+    file: str,
+    pattern: str,
+    scenario: str | None,
+    seed: int | None,
+    settings: tuple[str, ...],
+    orders: tuple[tuple[str, str], ...],
+    start_at: str | None,
+    force: bool,
+) -> int:
+    """Write a demo: a small file that says which scenario, with which seed, knobs and commands.
+
+    `commtui FILE` plays it, `commtui run FILE` prints what it comes to.
+    """
+    from tui.cli_demo import Wanted, save
+
+    return save(Wanted(pattern, scenario, seed, settings, orders, start_at), file, force=force)
 
 
 @commtui.command("compare")

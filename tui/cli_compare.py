@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from engines.comparison import Result
 
-from tui.cli_run import read_seconds, read_setting
+from tui.cli_demo import read_seconds, read_setting
 from tui.saying import say
 
 DEFAULT_UNTIL_S = 60.0

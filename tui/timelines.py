@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from engines.lab.commands import Command, FaultThis, SetKnob, TimedCommand, check_command, parse_command
 from engines.lab.knobs import KnobBoard, Value
 from engines.patterns.contract import Lesson, Pattern
+from tui.beginning import Beginning
 from tui.branches import Branch, BranchTree, named_after
 from tui.engine import Engine
 from tui.runs import Run
@@ -61,10 +62,8 @@ class Timelines:
         engine: Engine,
         pattern: Pattern,
         lesson: Lesson,
+        beginning: Beginning,
         *,
-        seed: int,
-        pace: float,
-        knobs: Mapping[str, Value],
         now: Callable[[], float],
     ) -> None:
         self._engine = engine
@@ -73,9 +72,13 @@ class Timelines:
         self._replay: Replay | None = None
         self._rest = (0.0, 0.0)  # where the playhead rests, and since when in real time
         self._notice = ""
-        run = self._open(lesson, seed, knobs, pace)
+        hurries = beginning.start_at_s > 0
+        run = self._open(lesson, beginning.seed, beginning.knobs, beginning.pace, beginning.commands, paused=hurries)
         self.tree = BranchTree(run, THE_RUN)
         run.session.start()
+        self._hurrying = run.session if hurries else None
+        if hurries:
+            run.session.run_until(beginning.start_at_s)
 
     # --- the runs -------------------------------------------------------------------------------------------------------
 
@@ -205,6 +208,11 @@ class Timelines:
 
     def tend(self) -> bool:
         """Bring on what is on its way; true while it is."""
+        if self._hurrying is not None:
+            if not self._hurrying.wait_idle(0):
+                return True
+            self._hurrying.play()
+            self._hurrying = None
         replay = self._replay
         if not self.run.playback.in_review:
             self._give_up_replay()

@@ -8,6 +8,7 @@ from textual.pilot import Pilot
 
 from tests.tui.fake_lab import FakeLab
 from tui.app import CommtuiApp
+from tui.beginning import Beginning
 from tui.screens.lab import LabScreen
 from tui.widgets.pattern_tab import PatternTab
 
@@ -61,7 +62,7 @@ async def driving(size: tuple[int, int] = (120, 36), **options: Any) -> AsyncIte
     """The app on request/response, 5.65 s into the run."""
     lab = FakeLab()
     drive: Drive
-    app = CommtuiApp(load=lab.load, seed=7, frames_a_second=0, now=lambda: drive.real_s, **options)
+    app = CommtuiApp(load=lab.load, beginning=Beginning(seed=7), frames_a_second=0, now=lambda: drive.real_s, **options)
     async with app.run_test(size=size) as pilot:
         drive = Drive(app, lab, pilot)
         while app.lab_screen.tab is None:

@@ -10,6 +10,7 @@ from tests.shots import screen_text
 from tests.tui.contest import open_paused, rings
 from tests.tui.driving import Drive, driving
 from tui.app import CommtuiApp
+from tui.beginning import Beginning
 from tui.bindings import COMPARISON_ACTIONS
 from tui.loading import load_engine
 from tui.screens.comparison import ComparisonScreen
@@ -218,7 +219,7 @@ async def test_real_sessions_standing_still() -> None:
     group = tuple(rings(name, key, delay) for name, key, delay in (("quick", "1", 0.25), ("slow", "2", 0.375)))
     app = CommtuiApp(
         load=lambda: replace(load_engine(), patterns=tuple(c.pattern for c in group), open_session=open_paused),
-        seed=7,
+        beginning=Beginning(seed=7),
         now=lambda: 0.0,
         frames_a_second=0,
     )

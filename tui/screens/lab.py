@@ -18,6 +18,7 @@ from tui.widgets.top import FooterBar, HeaderView, ScrubBar, TabBar
 
 if TYPE_CHECKING:
     from engines.patterns.contract import Lesson, Pattern
+    from tui.beginning import Beginning
     from tui.engine import Engine
     from tui.index import TraceIndex
     from tui.playback import Playback
@@ -68,21 +69,21 @@ class LabScreen(LabActions):
     def indexes(self) -> "Sequence[TraceIndex]":
         return [self.tab.index] if self.tab is not None else []
 
-    async def show_engine(self, engine: "Engine", pattern: "Pattern", lesson: "Lesson", seed: int, pace: float) -> None:
+    async def show_engine(self, engine: "Engine", pattern: "Pattern", lesson: "Lesson", beginning: "Beginning") -> None:
         """The engines are loaded: open the first tab, playing."""
         self._engine = engine
-        await self._show_pattern(pattern, lesson, seed, pace)
+        await self._show_pattern(pattern, lesson, beginning)
 
     async def open_tab(self, pattern: "Pattern") -> None:
-        await self._show_pattern(pattern, pattern.lessons[0], self.lab.seed, self.lab.pace)
+        await self._show_pattern(pattern, pattern.lessons[0], self.lab.beginning.plain())
 
-    async def _show_pattern(self, pattern: "Pattern", lesson: "Lesson", seed: int, pace: float) -> None:
+    async def _show_pattern(self, pattern: "Pattern", lesson: "Lesson", beginning: "Beginning") -> None:
         assert self._engine is not None
         found = self.tabs.get(pattern.name)
         if found is None:
             from tui.widgets.pattern_tab import PatternTab
 
-            found = PatternTab(pattern, self._engine, lesson=lesson, seed=seed, pace=pace, now=self._now)
+            found = PatternTab(pattern, self._engine, lesson=lesson, beginning=beginning, now=self._now)
             self.tabs[pattern.name] = found
             await self.query_one("#bodies").mount(found)
         if self._open is not None and self._open is not found:
@@ -113,7 +114,9 @@ class LabScreen(LabActions):
         if tab is None:
             name = "starting the laboratory" if not self._failure else "the laboratory did not start"
             standing = Standing.FAILED if self._failure else Standing.STARTING
-            header.show_facts(HeaderFacts(name, name, "", standing, 0.0, self.lab.pace, self.lab.seed))
+            header.show_facts(
+                HeaderFacts(name, name, "", standing, 0.0, self.lab.beginning.pace, self.lab.beginning.seed)
+            )
             return
         header.show_facts(tab.header(motion=self.lab.motion))
         live = tab.playback.live_s

@@ -1,6 +1,7 @@
 """The body of a tab: one pattern, one run of one of its scenarios, and the panels that show it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -8,8 +9,8 @@ from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
 
-from engines.lab.knobs import Value
 from engines.lab.trace import Trace
+from tui.beginning import Beginning
 from tui.bindings import RESERVED
 from tui.engine import Engine
 from tui.index import TraceIndex
@@ -45,12 +46,11 @@ class PatternTab(Container):
         """Something moved without the engine: the screen should draw."""
 
     def __init__(
-        self, pattern: "Pattern", engine: Engine, *, lesson: "Lesson", seed: int, pace: float, now: Callable[[], float]
+        self, pattern: "Pattern", engine: Engine, *, lesson: "Lesson", beginning: Beginning, now: Callable[[], float]
     ) -> None:
         super().__init__(id=f"pattern-{pattern.name}", classes="pattern")
         self.pattern = pattern
         self.lesson = lesson
-        self.seed = seed
         self.as_hex = False
         self._engine = engine
         self._now = now
@@ -58,14 +58,14 @@ class PatternTab(Container):
         self._drawn: tuple[object, ...] = ()
         self._titles = ("", "")
         self._keys: dict[str, str] = {}
-        self._begin(lesson, seed, pace, {})
+        self._begin(lesson, beginning)
 
     # --- a run ----------------------------------------------------------------------------------------------------------
 
-    def _begin(self, lesson: "Lesson", seed: int, pace: float, knobs: dict[str, Value]) -> None:
+    def _begin(self, lesson: "Lesson", beginning: Beginning) -> None:
         """A new run, and the keys of its knobs and faults."""
-        self.lesson, self.seed = lesson, seed
-        self.timelines = Timelines(self._engine, self.pattern, lesson, seed=seed, pace=pace, knobs=knobs, now=self._now)
+        self.lesson, self.beginning = lesson, beginning
+        self.timelines = Timelines(self._engine, self.pattern, lesson, beginning, now=self._now)
         self._selected = None
         self._shown = self.run
         self._drawn = ()
@@ -76,13 +76,21 @@ class PatternTab(Container):
         self._keys = assign_letters(names, RESERVED, faults)
 
     def restart(self, *, lesson: "Lesson | None" = None, seed: int | None = None) -> None:
-        """Again from the start. The same scenario keeps its knobs as they stand; another one has its own."""
-        pace = self.playback.pace
-        same = lesson is None or lesson.name == self.lesson.name
-        knobs = dict(self.session.knob_values()) if same else {}
+        """Again from the start. The same scenario keeps its knobs as they stand, a demo its commands; another one has its own."""
+        beginning = self.beginning.plain()
+        if lesson is None or lesson.name == self.lesson.name:
+            demo = self.beginning.commands
+            knobs = self.beginning.knobs if demo else self.session.knob_values()
+            beginning = replace(beginning, knobs=dict(knobs), commands=demo)
+        if seed is not None:
+            beginning = replace(beginning, seed=seed)
         self.close_session()
-        self._begin(lesson or self.lesson, self.seed if seed is None else seed, pace, knobs)
+        self._begin(lesson or self.lesson, replace(beginning, pace=self.playback.pace))
         self.diagram.show_trace(self.run.model)
+
+    @property
+    def seed(self) -> int:
+        return self.beginning.seed
 
     @property
     def run(self) -> Run:
