@@ -57,6 +57,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("story", "S", "S", "pane('story')", "what happened and why", "Panels"),
     Action("wire", "W", "W", "pane('wire')", "the bytes of the selected message", "Panels"),
     Action("pool", "O", "O", "pane('pool')", "who waits for a connection, and who holds one", "Panels"),
+    Action("code", "I", "I", "pane('code')", "the pattern's own code, and where it stands", "Panels"),
+    Action("timeline", "L", "L", "pane('timeline')", "where the time of each request and event went", "Panels"),
     Action("hex", "H", "H", "hex", "bytes as text or as a hex dump", "Panels"),
     Action("zoom", "Z,f11", "Z", "zoom", "the diagram alone, or everything", "Panels"),
     Action("scale", "C", "C", "scale", "diagram: compact or to scale", "Diagram"),
@@ -73,7 +75,9 @@ RESERVED = frozenset(action.shown for action in ACTIONS if len(action.shown) == 
 GROUPS = ("Time", "What if", "Panels", "Diagram", "Find", "Looks", "Patterns")
 
 
-_OF_ONE_LESSON = frozenset({"scenarios", "compare", "story", "wire", "pool", "hex", "this", "why", "branches"})
+_OF_ONE_LESSON = frozenset(
+    {"scenarios", "compare", "story", "wire", "pool", "code", "timeline", "hex", "this", "why", "branches"}
+)
 _OTHERWISE_SAID = {
     "controls": ("knobs and faults that several have: go there, or leave", 5, "knobs"),
     "numbers": ("show or hide the table and the knobs", 0, ""),

@@ -11,12 +11,13 @@ from engines.lab.commands import TimedCommand
 from engines.lab.knobs import Knob, Value
 from engines.patterns.contract import Lesson, Pattern
 from engines.pools import PoolHistory
+from engines.waterfall import Bar, Waterfall
 from tui.engine import Engine
 from tui.faults import fault_states
 from tui.index import TraceIndex
 from tui.panels.controls import FaultRow, Row, knob_rows
 from tui.panels.numbers import Reading
-from tui.playback import Playback
+from tui.playback import Playback, SessionLike
 from tui.view.sequence import SequenceModel
 
 FACTS_A_FRAME = 20_000
@@ -50,9 +51,17 @@ class Run:
         self._engine = engine
         self._numbers = engine.numbers(self.trace)
         self._counted = 0
+        self._waterfall: Waterfall | None = None
         self._starting = {
             knob.name: knob.format(self.knobs.get(knob.name, knob.default)) for knob in lesson.all_knobs()
         }
+
+    def double(self) -> SessionLike:
+        """A session that will do the same again, standing still at the beginning."""
+        session = self.session
+        return self._engine.open_session(
+            self.pattern, self.lesson, self.seed, self.knobs, self.playback.pace, paused=True, commands=session.commands
+        )
 
     def close(self) -> None:
         """End it, without waiting for that."""
@@ -96,6 +105,13 @@ class Run:
             )
             for name in self.lesson.metrics
         ]
+
+    def bars(self, time_s: float, most: int) -> list[Bar]:
+        """The last requests and events that had begun by `time_s`. Read from the first time on that somebody asks."""
+        if self._waterfall is None:
+            self._waterfall = Waterfall(self.trace, self.model.messages)
+        self._waterfall.consume()
+        return self._waterfall.at(time_s, most)
 
     def knob_texts(self, time_s: float) -> dict[str, str]:
         """Where every knob stood at `time_s`, as people read it."""

@@ -18,7 +18,7 @@ import random
 import threading
 import time
 from collections.abc import MutableSequence
-from types import ModuleType
+from types import MemberDescriptorType, ModuleType
 from typing import Any
 
 import trio
@@ -84,6 +84,12 @@ def _monotonic() -> float:
     return trio.current_time() if _in_lab_run() else time.monotonic()
 
 
+def birth_number(task: trio.lowlevel.Task) -> int:
+    """Which task of all this was: the order in which tasks that are ready at the same time go."""
+    number: int = task._counter
+    return number
+
+
 _installed = False
 _installing = threading.Lock()  # sessions start in threads of their own, and may do so together
 
@@ -108,6 +114,7 @@ def _install() -> None:
     scheduler: Any = trio._core._run
     _expect(scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", bool)
     _expect(scheduler, "_r", random.Random)
+    _expect(scheduler.Task, "_counter", MemberDescriptorType)
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True
     scheduler._r = _BatchOrder()
     clients: tuple[Any, ...] = (httpcore._async.http11, httpcore._async.http2)

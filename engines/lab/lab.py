@@ -43,6 +43,7 @@ from engines.lab.recorder import Recorder, because_of
 from engines.lab.scenario import HostSpec, Scenario
 from engines.lab.scheduler import Scheduler
 from engines.lab.trace import NO_CAUSE, Trace
+from engines.lab.whereabouts import Whereabouts, whereabouts
 
 
 class ProgramError(Exception):
@@ -58,6 +59,7 @@ class _Machine:
         self.host = host
         self.starts = 0
         self.scope: trio.CancelScope | None = None
+        self.task: trio.lowlevel.Task | None = None
 
 
 class Lab:
@@ -158,6 +160,7 @@ class Lab:
         """The life of a program: until it returns, fails or is killed."""
         because_of(started)
         name = machine.spec.name
+        machine.task = trio.lowlevel.current_task()
         try:
             with scope:
                 if not scope.cancel_called:  # killed before it could begin
@@ -189,6 +192,15 @@ class Lab:
         """Close every connection of every host, so that nothing that shields itself from cancellation waits for bytes."""
         for machine in self._machines.values():
             machine.kernel.close_all()
+
+    def whereabouts(self) -> tuple[Whereabouts, ...]:
+        """Where every task of every running program stands at this moment, hosts from left to right."""
+        return tuple(
+            stand
+            for machine in self._machines.values()
+            if machine.scope is not None and machine.task is not None
+            for stand in whereabouts(machine.spec.name, machine.task)
+        )
 
     # --- commands -------------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from engines.lab.lab import Lab, ProgramError
 from engines.lab.recorder import Recorder
 from engines.lab.scenario import Scenario
 from engines.lab.trace import Trace
+from engines.lab.whereabouts import Whereabouts
 
 LIMIT_FACTS = 2_000_000
 SLOWEST_PACE, FLAT_OUT = 0.01, math.inf
@@ -160,6 +161,16 @@ class Session:
         given = command
         self._order(lambda: self._apply_now(given))
         return command
+
+    def locate(self, take: Callable[[tuple[Whereabouts, ...]], None]) -> None:
+        """Have `take` called in the run's thread with where its programs stand, at once or when the run gets to it; never when it
+        is over."""
+
+        def look() -> None:
+            if self._lab is not None:
+                take(self._lab.whereabouts())
+
+        self._order(look)
 
     def wait_idle(self, timeout_s: float | None = None) -> bool:
         """Wait (in real time) until the run stands still having taken every order, or is over. False when time runs out."""

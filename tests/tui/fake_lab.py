@@ -222,6 +222,9 @@ class FakeSession:
             self._board.set(knob, value)
             self.trace.record(KnobTurned(knob, Text(found.format(value))), self._now, order)
 
+    def locate(self, take: Any) -> None:
+        take(())
+
     def knob_values(self) -> dict[str, Value]:
         return dict(self._board)
 

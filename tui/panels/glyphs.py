@@ -40,6 +40,7 @@ class Glyphs:
     idle: str
     free: str  # room for another connection
     differs: str  # marks what is not the same in two runs
+    phases: str  # of a bar in the timeline, one for each engines.waterfall.Phase
 
 
 UNICODE = Glyphs(
@@ -78,6 +79,7 @@ UNICODE = Glyphs(
     idle="○",
     free="·",
     differs="█",
+    phases="░─━▒█░━▓",
 )
 
 ASCII = Glyphs(
@@ -116,6 +118,7 @@ ASCII = Glyphs(
     idle="o",
     free=".",
     differs="#",
+    phases=".-=:#.=+",
 )
 
 

@@ -7,7 +7,7 @@ from textual.content import Content
 from tui.panels.lines import Line
 from tui.widgets.lines import LineView
 
-PANES = ("story", "wire", "pool")
+PANES = ("story", "wire", "code", "timeline", "pool")
 SELDOM = ("pool",)
 """Panes that not every run has something for: they stand in the title when it has, or when somebody asked for them."""
 

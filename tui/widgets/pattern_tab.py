@@ -9,17 +9,21 @@ from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
 
+from engines.lab.facts import Fact, MessageStarted, PacketSent
 from engines.lab.trace import Trace
 from tui.beginning import Beginning
 from tui.bindings import RESERVED
+from tui.code_watch import CodeWatch
 from tui.engine import Engine
 from tui.index import TraceIndex
+from tui.panels.code import code_lines, columns
 from tui.panels.header import HeaderFacts
 from tui.panels.keys import assign_letters
 from tui.panels.lines import Line, Span, line
 from tui.panels.numbers import number_lines
 from tui.panels.pool import pool_lines
 from tui.panels.story import Link, StoryFacts, story_lines
+from tui.panels.timeline import timeline_lines
 from tui.panels.wire import wire_lines
 from tui.playback import Playback, SessionLike
 from tui.runs import Run
@@ -58,6 +62,7 @@ class PatternTab(Container):
         self._drawn: tuple[object, ...] = ()
         self._titles = ("", "")
         self._keys: dict[str, str] = {}
+        self.code = CodeWatch()
         self._begin(lesson, beginning)
 
     # --- a run ----------------------------------------------------------------------------------------------------------
@@ -121,6 +126,7 @@ class PatternTab(Container):
 
     def close_session(self) -> None:
         """End its runs without waiting for them."""
+        self.code.rest()
         self.timelines.close()
 
     # --- the widgets ----------------------------------------------------------------------------------------------------
@@ -220,6 +226,10 @@ class PatternTab(Container):
         pooled = run.pools.mattered(run.trace.length_at(time_s))
         self.set_class(pooled, "-with-pool")
         self.pane.offer(["pool"] if pooled else [])
+        if self.pane.shown == "code" and self.pane.is_on_screen:
+            more = self.code.look(run, time_s) or more
+        else:
+            self.code.rest()
         more = self._draw_slow_panels(time_s, full=full) or more
         return more or run.playback.moving
 
@@ -241,7 +251,7 @@ class PatternTab(Container):
         pane = self.pane
         state = (
             length, self._selected, self.diagram.detail, pane.shown, self.as_hex, pane.room, self.numbers_view.room, pane.glyphs,
-            self.app.theme, self.playback.message, self.pool_view.room, self.run.pools.seen,
+            self.app.theme, self.playback.message, self.pool_view.room, self.run.pools.seen, self.code.version,
             round(time_s, 1) if self.has_class("-with-pool") else 0.0,  # it tells for how long
         )  # fmt: skip
         if state == self._drawn:
@@ -288,6 +298,21 @@ class PatternTab(Container):
         pools = self.run.pools.at(self.trace.length_at(time_s))
         return pool_lines(pools, time_s, view.room.width, height, view.glyphs)
 
+    def code_pane(self, time_s: float) -> list[Line]:
+        """Where the two hosts of the selected message stand, or of the newest; or the first two."""
+        fact_id = self._behind(time_s)
+        hosts = [host.name for host in self.lesson.hosts]
+        talking = _hosts_of(self.trace[fact_id].fact) if fact_id is not None else ()
+        shown = [host for host in hosts if host in talking] or hosts[:2]
+        return code_lines(
+            columns(shown, self.code.found), self.pane.room.width, self.pane.room.height, self.pane.glyphs
+        )
+
+    def timeline_pane(self, time_s: float) -> list[Line]:
+        """The newest requests and events, as many as there is room for."""
+        bars = self.run.bars(time_s, max(4, self.pane.room.height - 1))
+        return timeline_lines(bars, time_s, self.pane.room.width, self.pane.glyphs, self._behind(time_s))
+
     def _behind(self, time_s: float) -> int | None:
         """The message or packet behind the selected row, or the newest message while nothing is selected."""
         if self._selected is None:
@@ -321,4 +346,10 @@ _PANE_LINES: dict[str, Callable[[PatternTab, float], list[Line]]] = {
     "story": PatternTab.story_pane,
     "wire": PatternTab.wire_pane,
     "pool": PatternTab.pool_pane,
+    "code": PatternTab.code_pane,
+    "timeline": PatternTab.timeline_pane,
 }
+
+
+def _hosts_of(fact: Fact) -> tuple[str, str] | tuple[()]:
+    return (fact.sender, fact.receiver) if isinstance(fact, MessageStarted | PacketSent) else ()
