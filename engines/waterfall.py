@@ -35,7 +35,8 @@ class Phase(IntEnum):
 
 @dataclass(slots=True)
 class Bar:
-    """`marks` are the phases with the virtual times at which they began, in order; the last one lasts until `end_s`.
+    """`marks` are the phases in order, each with the virtual times at which it began and at which that was known (an event tells
+    only when it is handled how it has travelled); the last one lasts until `end_s`.
 
     `end_s` is None while it is not over. `outcome` says how it ended where that is not as usual. `fact` and `answer` are the
     facts of the question (or of the event's birth) and of its answer. Before `known_s` nobody could tell that it exists.
@@ -45,7 +46,7 @@ class Bar:
     host: str
     label: str
     fact: int
-    marks: list[tuple[float, Phase]]
+    marks: list[tuple[float, Phase, float]]
     end_s: float | None = None
     outcome: str = ""
     answer: int | None = None
@@ -54,12 +55,10 @@ class Bar:
     def begun_s(self) -> float:
         return self.marks[0][0]
 
-    def enter(self, time_s: float, phase: Phase) -> None:
-        """The next phase begins. One that has taken no time at all leaves no mark."""
+    def enter(self, time_s: float, phase: Phase, known_s: float | None = None) -> None:
+        """The next phase begins."""
         if self.end_s is None and phase > self.marks[-1][1]:
-            if self.marks[-1][0] == time_s:
-                self.marks.pop()
-            self.marks.append((time_s, phase))
+            self.marks.append((time_s, phase, time_s if known_s is None else known_s))
 
     def end(self, time_s: float, outcome: str = "") -> None:
         if self.end_s is None:
@@ -69,17 +68,13 @@ class Bar:
         """When it was over, as far as that was known at `time_s`."""
         return self.end_s if self.end_s is not None and self.end_s <= time_s else None
 
-    def phase_at(self, time_s: float) -> Phase | None:
-        """What it was doing then; None before it began and after it was over."""
-        if time_s < self.begun_s or (self.end_s is not None and time_s >= self.end_s):
-            return None
-        return next(phase for since_s, phase in reversed(self.marks) if since_s <= time_s)
-
     def spans(self, time_s: float) -> list[tuple[Phase, float, float]]:
-        """Its phases up to `time_s`, each with its beginning and its end; those that took no time are left out."""
+        """Its phases as far as they were known at `time_s`, each with its beginning and its end so far; those that took no time
+        are left out."""
         end_s = self.end_by(time_s)
-        edges = [*(since_s for since_s, _ in self.marks), time_s if end_s is None else end_s]
-        found = [(phase, since_s, min(edges[n + 1], edges[-1])) for n, (since_s, phase) in enumerate(self.marks)]
+        known = [(since_s, phase) for since_s, phase, known_s in self.marks if known_s <= time_s]
+        edges = [*(since_s for since_s, _ in known), time_s if end_s is None else end_s]
+        found = [(phase, since_s, min(edges[n + 1], edges[-1])) for n, (since_s, phase) in enumerate(known)]
         return [(phase, since_s, until_s) for phase, since_s, until_s in found if until_s > since_s]
 
 
@@ -158,7 +153,7 @@ class Waterfall:
 
     def _new(self, host: int, label: str, fact: int, begun_s: float, phase: Phase) -> Bar:
         """`fact` is what makes it known; it may have begun before that."""
-        bar = Bar(self._trace.time[fact], self._trace.names[host], label, fact, [(begun_s, phase)])
+        bar = Bar(self._trace.time[fact], self._trace.names[host], label, fact, [(begun_s, phase, begun_s)])
         self.bars.append(bar)
         return bar
 
@@ -278,8 +273,8 @@ class Waterfall:
         self._events[trace.b[i]] = (birth, None)
         travelled = self._travelled(i)
         if travelled is not None and travelled[0] >= bar.begun_s:
-            bar.enter(travelled[0], Phase.TRAVELLING)
-            bar.enter(travelled[1], Phase.HANDLING)
+            bar.enter(travelled[0], Phase.TRAVELLING, trace.time[i])
+            bar.enter(travelled[1], Phase.HANDLING, trace.time[i])
         bar.end(trace.time[i])
 
     def _travelled(self, i: int) -> tuple[float, float] | None:

@@ -32,6 +32,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("palette", "colon,ctrl+p", ":", "palette", "find an action, or type a command", "Find", 8, "palette"),
     Action("scenarios", "s", "s", "scenarios", "choose a scenario", "Find", 5, "scenario"),
     Action("compare", "V", "V", "compare", "several patterns at the same work, side by side", "Find"),
+    Action("keep", "E", "E", "keep", "keep this run: as a demo file, as a command line", "Find"),
     Action("quit", "q", "q", "quit", "quit", "Find", 9, "quit"),
     Action("play", "space", "space", "play", "play or pause", "Time", 2, "play/pause"),
     Action("step", "full_stop", ".", "step", "to the next fact", "Time", 3, "next"),
@@ -76,7 +77,7 @@ GROUPS = ("Time", "What if", "Panels", "Diagram", "Find", "Looks", "Patterns")
 
 
 _OF_ONE_LESSON = frozenset(
-    {"scenarios", "compare", "story", "wire", "pool", "code", "timeline", "hex", "this", "why", "branches"}
+    {"scenarios", "compare", "story", "wire", "pool", "code", "timeline", "hex", "keep", "this", "why", "branches"}
 )
 _OTHERWISE_SAID = {
     "controls": ("knobs and faults that several have: go there, or leave", 5, "knobs"),

@@ -10,7 +10,12 @@ from tui.bindings import ACTIONS, bindings
 from tui.screens.travel import TravelScreen
 from tui.widgets.panes import PANES
 
+SAVE = "save "
+"""Begins what can be typed into the palette to keep a run in a file."""
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from engines.comparison import Contender
     from engines.patterns.contract import Pattern
     from tui.branches import Branch
@@ -103,8 +108,31 @@ class LabActions(TravelScreen):
     # --- what if --------------------------------------------------------------------------------------------------------
 
     def give(self, command: str) -> None:
-        if self.tab is not None:
+        if self.tab is None:
+            return
+        if command.startswith(SAVE):
+            self._save(self.tab, command.removeprefix(SAVE))
+        else:
             self.tab.timelines.order(command)
+
+    def _save(self, tab: "PatternTab", name: str) -> None:
+        from tui.screens.keep import keep
+
+        self.notify_line(f"kept in {keep(tab.demo(), name)}")
+
+    def action_keep(self) -> None:
+        """Ask for the name of a demo file, and show the command line that gives this run."""
+        tab = self.tab
+        if tab is None:
+            return
+        from tui.screens.keep import KeepScreen
+
+        def kept(path: "Path | None") -> None:
+            if path is not None:
+                self.notify_line(f"kept in {path}; commtui {path} plays it")
+            self.wake()
+
+        self.app.push_screen(KeepScreen(tab.demo()), kept)
 
     def action_this(self) -> None:
         """Ask what to do to the message of the selected row, or to the newest one."""

@@ -13,6 +13,7 @@ from tui.bindings import GROUPS, Action
 from tui.landmarks import KINDS, Kind, Landmarks
 from tui.panels.help import HelpRow
 from tui.panels.palette import Entry
+from tui.screens.actions import SAVE
 from tui.screens.help import HelpScreen
 from tui.screens.picker import PickerScreen
 from tui.widgets.pattern_tab import PatternTab
@@ -96,6 +97,8 @@ def palette_screen(here: Findable) -> PickerScreen[str]:
 
 def _typed_command(text: str) -> Entry[str] | None:
     """The command that `text` is, as an entry to choose; None when it is none (yet)."""
+    if text.startswith(SAVE) and text.removeprefix(SAVE).strip():
+        return Entry(text, "keep this run as a demo", COMMAND + text)
     try:
         command = str(parse_command(text))
     except CommandError:

@@ -9,6 +9,7 @@ from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
 
+from engines.demos import Demo
 from engines.lab.facts import Fact, MessageStarted, PacketSent
 from engines.lab.trace import Trace
 from tui.beginning import Beginning
@@ -96,6 +97,12 @@ class PatternTab(Container):
     @property
     def seed(self) -> int:
         return self.beginning.seed
+
+    def demo(self) -> Demo:
+        """Everything that makes the run that is shown; in review, to be watched from here on."""
+        run, playback = self.run, self.playback
+        start_at_s = round(playback.playhead_s, 3) if playback.in_review else 0.0
+        return Demo(self.pattern, run.lesson, run.seed, run.knobs, tuple(run.session.commands), start_at_s)
 
     @property
     def run(self) -> Run:
