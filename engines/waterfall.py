@@ -48,6 +48,7 @@ class Bar:
     fact: int
     marks: list[tuple[float, Phase, float]]
     end_s: float | None = None
+    end_known_s: float = float("inf")
     outcome: str = ""
     answer: int | None = None
 
@@ -60,13 +61,13 @@ class Bar:
         if self.end_s is None and phase > self.marks[-1][1]:
             self.marks.append((time_s, phase, time_s if known_s is None else known_s))
 
-    def end(self, time_s: float, outcome: str = "") -> None:
+    def end(self, time_s: float, outcome: str = "", known_s: float | None = None) -> None:
         if self.end_s is None:
-            self.end_s, self.outcome = time_s, outcome
+            self.end_s, self.outcome, self.end_known_s = time_s, outcome, time_s if known_s is None else known_s
 
     def end_by(self, time_s: float) -> float | None:
         """When it was over, as far as that was known at `time_s`."""
-        return self.end_s if self.end_s is not None and self.end_s <= time_s else None
+        return self.end_s if self.end_known_s <= time_s else None
 
     def spans(self, time_s: float) -> list[tuple[Phase, float, float]]:
         """Its phases as far as they were known at `time_s`, each with its beginning and its end so far; those that took no time
@@ -232,14 +233,15 @@ class Waterfall:
         if bar is not None:
             bar.enter(trace.time[i], Phase.RECEIVING)
 
-    def _settle(self) -> None:
-        """End the bars whose answers can be read whole by now."""
+    def _settle(self, by_s: float = float("inf")) -> None:
+        """End the bars whose answers could be read whole by then."""
         waiting = []
         for bar in self._receiving:
             arrow = self._messages.arrow_of_fact(bar.answer) if bar.answer is not None else None
             done_s = self._messages.completed_s(arrow) if arrow is not None else float("inf")
-            if done_s < float("inf"):
-                bar.end(done_s)
+            if arrow is not None and done_s < float("inf") and done_s <= by_s:
+                ended = self._messages.ended[arrow]  # where it ends may be known only after its last byte: by a FIN
+                bar.end(done_s, known_s=max(done_s, self._trace.time[ended]) if ended >= 0 else done_s)
             elif bar.end_s is None:
                 waiting.append(bar)
         self._receiving = waiting
@@ -249,7 +251,7 @@ class Waterfall:
         flow = self._flows.get(self._trace.a[i])
         if flow is None or self._trace.b[i] != flow.client:
             return
-        self._settle()
+        self._settle(self._trace.time[i])
         for bar in flow.bars:
             bar.end(self._trace.time[i], "given up" if self._trace.kind[i] == f.ConnectionClosed.code else "broken")
         flow.bars.clear()
