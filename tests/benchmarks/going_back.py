@@ -19,6 +19,7 @@ from engines.patterns.contract import Lesson, Pattern
 from tests.benchmarks.long_traces import long_trace
 from tests.benchmarks.measuring import Figure, at_most, percentile
 from tui.app import CommtuiApp
+from tui.beginning import Beginning
 from tui.engine import Engine
 from tui.loading import load_engine
 from tui.playback import SessionLike
@@ -63,7 +64,7 @@ class GoingBack:
 def question_ms(engine: Engine, name: str, run_s: float, look_s: float) -> float:
     """Real time from the question at the end of a run of `run_s` virtual seconds until the branch is what is shown."""
     pattern = next(p for p in engine.patterns if p.name == name)
-    lines = Timelines(engine, pattern, pattern.lessons[0], seed=1, pace=1.0, knobs={}, now=time.monotonic)
+    lines = Timelines(engine, pattern, pattern.lessons[0], Beginning(1), now=time.monotonic)
     first = lines.run
     first.session.run_until(run_s)
     first.session.wait_idle()

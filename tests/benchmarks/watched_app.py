@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from tui.app import CommtuiApp, run_on_terminal
+from tui.beginning import Beginning
 from tui.loading import load_engine
 from tui.screens.lab import LabScreen
 
@@ -33,7 +34,7 @@ class WatchedScreen(LabScreen):
 
 class WatchedApp(CommtuiApp):
     def __init__(self) -> None:
-        super().__init__(load=load_engine, pace=float("inf"))
+        super().__init__(load=load_engine, beginning=Beginning(pace=float("inf")))
         self.lab_screen: WatchedScreen = WatchedScreen()
 
 

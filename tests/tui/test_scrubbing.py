@@ -13,6 +13,7 @@ from engines.patterns.contract import Lesson, Pattern
 from engines.patterns.registry import PATTERNS
 from tests.shots import screen_text
 from tui.app import CommtuiApp
+from tui.beginning import Beginning
 from tui.loading import load_engine
 
 pytestmark = pytest.mark.anyio
@@ -74,7 +75,7 @@ async def test_scrubbed_there_is_played_there(pattern: Pattern) -> None:
     app = CommtuiApp(
         load=lambda: replace(load_engine(), open_session=laboratory.open),
         pattern=pattern.name,
-        seed=11,
+        beginning=Beginning(seed=11),
         now=lambda: 0.0,
         frames_a_second=0,
     )

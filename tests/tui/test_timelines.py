@@ -18,6 +18,7 @@ from engines.patterns.contract import Lesson
 from tests.patterns.runs import BY_NAME, LESSONS, at, fingerprint
 from tests.tui.contest import open_paused
 from tests.tui.fake_lab import FakeLab, FakeSession
+from tui.beginning import Beginning
 from tui.loading import load_engine
 from tui.timelines import LONG_PAST, MOST_BRANCHES, RESTING_S, TURNING_S, Timelines
 
@@ -34,7 +35,7 @@ class Hands:
     def __init__(self, lesson: Lesson, until_s: float, seed: int = 3) -> None:
         self.real_s = 0.0
         self.lines = Timelines(
-            ENGINE, PATTERN, lesson, seed=seed, pace=1.0, knobs={}, now=lambda: self.real_s
+            ENGINE, PATTERN, lesson, Beginning(seed), now=lambda: self.real_s
         )  # fmt: skip
         self.first = self.lines.run
         self.go_to(until_s)
@@ -159,7 +160,7 @@ def fake() -> tuple[Timelines, FakeLab, list[float]]:
     lab, real = FakeLab(), [0.0]
     engine = lab.load()
     lines = Timelines(
-        engine, engine.patterns[0], engine.patterns[0].lessons[0], seed=7, pace=1.0, knobs={}, now=lambda: real[0]
+        engine, engine.patterns[0], engine.patterns[0].lessons[0], Beginning(7), now=lambda: real[0]
     )  # fmt: skip
     lab.session.advance(5.65)
     lines.run.consume()
