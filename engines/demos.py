@@ -24,11 +24,12 @@ import shlex
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
 
 from engines.lab.commands import CommandError, TimedCommand, check_command, parse_command
-from engines.lab.knobs import Knob, KnobBoard, Value
+from engines.lab.knobs import Knob, KnobBoard, Number, Value
 from engines.patterns.contract import Lesson, Pattern
 from engines.patterns.registry import UnknownName, find_lesson, find_pattern
 
@@ -152,7 +153,10 @@ def _settings(demo: Demo) -> list[tuple[str, str]]:
 def _exactly(knob: Knob, value: Value) -> str:
     """`value` in words that `knob` reads as just that value: the usual ones if they will do."""
     text = knob.format(value)
-    return text if knob.parse(text) == value else repr(value)
+    if knob.parse(text) == value or not isinstance(knob, Number):
+        return text
+    digits = Decimal(repr(float(value)))
+    return f"{digits * 100:f}%" if knob.unit == "%" else f"{digits:f}"
 
 
 # --- as a file ----------------------------------------------------------------------------------------------------------

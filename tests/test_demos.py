@@ -188,5 +188,6 @@ def test_a_broken_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_knobs_keep_values_that_their_usual_words_would_round() -> None:
     knob = next(knob for knob in SIMPLE.all_knobs() if knob.name == "latency")
     assert text_of(knob, 0.123456789)
-    demo = make_demo("request-response", settings=[("latency", "0.123456789")])
-    assert read_demo(demo_file(demo)).knobs == {"latency": 0.123456789}
+    settings_by_hand = [("latency", "0.123456789"), ("loss", "6.25%"), ("jitter", "0.0000001234")]
+    demo = make_demo("request-response", settings=settings_by_hand)
+    assert read_demo(demo_file(demo)).knobs == {"latency": 0.123456789, "loss": 0.0625, "jitter": 1.234e-7}

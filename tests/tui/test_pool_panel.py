@@ -116,7 +116,7 @@ async def test_a_queue_is_drawn_beside_the_diagram_as_it_is_at_the_playhead() ->
         await happens(d, *FULL)
         assert "pool of client" in d.text()
         assert "▒ 2 queued  ◆ 1 opening" in d.text()
-        assert "story │ wire │ pool" in d.text()
+        assert "story │ wire │ code │ timeline │ pool" in d.text()
         await d.advance(0.05)
         await happens(d, f.PoolOpened(1, "client", 1))
         assert "▒ 2 queued  █ 1 busy" in d.text()
