@@ -16,7 +16,7 @@ import tui.app
 import tui.cli_list
 from engines.demos import make_demo
 from engines.lab.host import Host
-from engines.lab.scenario import HostSpec
+from engines.lab.scenario import HostSpec, Need
 from engines.lab.trace_file import read_trace
 from engines.patterns import registry
 from engines.patterns.contract import Lesson, Pattern
@@ -167,7 +167,7 @@ def test_the_help_names_everything(commtui: Shell, words: list[str]) -> None:
 def test_the_help_of_run_explains_the_language_of_commands(commtui: Shell) -> None:
     status, out, _ = commtui("run", "--help")
     assert status == 0
-    for words in ("set KNOB VALUE", "kill HOST", "cut A>B", "drop next [N]", "release", "WHAT is message"):
+    for words in ("set KNOB VALUE", "kill HOST", "move HOST", "cut A>B", "drop next [N]", "release", "WHAT is message"):
         assert words in out
     assert "Examples:" in out
 
@@ -299,8 +299,12 @@ async def _return(host: Host) -> None:
 @pytest.fixture
 def _odd_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
     lessons = tuple(
-        Lesson(name, name.title(), "See what happens.", (HostSpec("client", program),))
-        for name, program in (("failing", _fail), ("short", _return))
+        Lesson(name, name.title(), "See what happens.", (HostSpec("client", program),), needs=needs)
+        for name, program, needs in (
+            ("failing", _fail, ()),
+            ("short", _return, ()),
+            ("lacking", _return, (Need("no_such_module_anywhere", "commtui[nothing]"),)),
+        )
     )
     patterns = (Pattern("odd", "Odd", "Odd", "1", "Fails.", lessons),)
     monkeypatch.setattr(registry, "PATTERNS", patterns)
@@ -316,6 +320,14 @@ def test_a_pattern_that_fails_gives_one_line_and_status_1_and_its_trace(commtui:
     assert "no luck" in err
     assert json.loads(out)["state"] == "failed"
     assert b"about to fail" in path.read_bytes()
+
+
+@pytest.mark.usefixtures("_odd_pattern")
+def test_what_is_not_installed_is_named_in_one_line_and_status_1(commtui: Shell) -> None:
+    status, _, err = commtui("run", "odd", "--scenario", "lacking")
+    assert status == 1
+    assert err.count("\n") == 1
+    assert "pip install 'commtui[nothing]'" in err
 
 
 @pytest.mark.usefixtures("_odd_pattern")

@@ -16,7 +16,11 @@ from engines.patterns.contract import Lesson
 from engines.patterns.registry import PATTERNS
 
 BY_NAME = {f"{pattern.name}/{lesson.name}": lesson for pattern in PATTERNS for lesson in pattern.lessons}
-LESSONS = [pytest.param(lesson, id=name) for name, lesson in BY_NAME.items()]
+LESSONS = [
+    pytest.param(lesson, id=name, marks=pytest.mark.skipif(bool(lesson.lacks()), reason=lesson.lacks()))
+    for name, lesson in BY_NAME.items()
+]
+"""Those that need what is not installed are skipped, and say so."""
 MOST_FACTS = 30_000
 """A run of a test stops there, so that a wild choice of knobs does not make it long."""
 

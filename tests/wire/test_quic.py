@@ -233,6 +233,15 @@ def test_labels(datagram: str, label: str) -> None:
     assert_covers(QuicDissector().parts(Side.CLIENT, data, 0, len(data)), 0, len(data))
 
 
+@pytest.mark.parametrize(
+    ("size", "role"), [(20, Role.CONTROL), (39, Role.CONTROL), (40, Role.SEALED), (1200, Role.SEALED)]
+)
+def test_what_is_too_small_to_carry_data_is_control_and_the_rest_is_sealed(size: int, role: Role) -> None:
+    started, _ = QuicDissector().feed(Side.CLIENT, b"\x4f" * size)
+    assert isinstance(started, Started)
+    assert started.role is role
+
+
 @given(st.lists(st.tuples(st.sampled_from(Side), st.binary(max_size=80)), max_size=6))
 def test_anything_can_be_fed(datagrams: list[tuple[Side, bytes]]) -> None:
     dissector = QuicDissector()
