@@ -7,7 +7,6 @@ extended query protocol, COPY, TLS.
 
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import closing
 from random import Random
 from typing import Any
 
@@ -23,6 +22,7 @@ from engines.wire.postgres_frames import (
     row_description,
     string,
 )
+from engines.wire.sqlite_file import SqliteFile
 
 VERSION = "15.0 (SQLite inside)"
 MAX_CONNECTIONS = 100
@@ -54,32 +54,20 @@ class Refused(Exception):
 
 
 class Database:
-    """An SQLite database that is stored on the host's disk after each change: a restart finds it as it was."""
+    """A SQLite file as PostgreSQL would answer for it. `setup` makes its tables the first time."""
 
     def __init__(self, disk: dict[str, Any], setup: str) -> None:
-        self._disk = disk
-        self._sqlite = sqlite3.connect(":memory:", isolation_level=None)
-        if "database" in disk:
-            self._sqlite.deserialize(disk["database"])
-        else:
-            self._sqlite.executescript(setup)
-            self._store()
+        self._file = SqliteFile(disk, "database", setup)
 
     def run(self, statement: str) -> bytes:
         """The messages that answer one statement. Raises Refused."""
         word = statement.lstrip("( \n\t").split(maxsplit=1)[0].upper()
         if word not in _SERVED:
             raise Refused(FEATURE_NOT_SUPPORTED, f"{word} is not served here")
-        before = self._sqlite.total_changes
         try:
-            with closing(self._sqlite.execute(statement)) as cursor:
-                rows = cursor.fetchall()
-                names = [column[0] for column in cursor.description or ()]
+            names, rows, changed = self._file.run(statement)
         except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
             raise Refused(_sqlstate(error), str(error)) from error
-        changed = self._sqlite.total_changes - before
-        if changed or word in ("CREATE", "DROP", "ALTER"):
-            self._store()
         if not names:
             return message(b"C", string(_TAGS.get(word, word).format(changed)))
         described = row_description(names, rows)
@@ -87,10 +75,7 @@ class Database:
 
     def close(self) -> None:
         """Close it; what is on the disk stays there."""
-        self._sqlite.close()
-
-    def _store(self) -> None:
-        self._disk["database"] = self._sqlite.serialize()
+        self._file.close()
 
 
 def _sqlstate(error: Exception) -> str:

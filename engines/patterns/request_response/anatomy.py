@@ -122,6 +122,8 @@ LESSON = Lesson(
         Beat(ConnectionOpening, "gRPC rides on HTTP/2, with a path that names a method.", {"protocol": "grpc"}),
         Beat(ConnectionOpening, "SSH: both sides say their version in a line of text, and after that everything is packets.",
              {"protocol": "ssh"}),
+        Beat(ConnectionOpening, "PostgreSQL: after TCP comes the protocol's own hello, one more round trip before the question.",
+             {"protocol": "postgresql"}),
         Beat(ConnectionOpening, "A connection for {protocol}: it must be open before the first byte of the question."),
         Beat(MessageStarted, "A packet of SSH: its length, the length of its padding, a message, padding. Real SSH would have"
              " encrypted all this, the length too.", {"label": "price@"}),
@@ -129,6 +131,8 @@ LESSON = Lesson(
              {"label": "GET"}),
         Beat(MessageStarted, "{label}: the question is in the body, and its envelope in there has a boundary of its own.",
              {"label": "POST", "role": "request"}),
+        Beat(MessageStarted, "One letter, Q, says that a query follows; four bytes say how long it is, and a zero ends the text.",
+             {"label": ".*SELECT"}),
         Beat(MessageStarted, "The question is a name: a header of 12 bytes, labels with their lengths, and a type.",
              {"label": "TXT"}),
     ),

@@ -29,6 +29,11 @@ from engines.wire.http1 import Http1Dissector
 from engines.wire.http2 import Http2Dissector
 from engines.wire.http_client import http_client
 from engines.wire.http_server import serve_http
+from engines.wire.postgres import PostgresDissector
+from engines.wire.postgres_client import PgError, pg_connect
+from engines.wire.postgres_frames import PORT as POSTGRES_PORT
+from engines.wire.postgres_frames import PgConnectionLost
+from engines.wire.postgres_server import Database, PgServer
 from engines.wire.ssh import serve_ssh, ssh_client
 from engines.wire.ssh_dissector import SshDissector
 
@@ -276,6 +281,42 @@ async def open_grpc(host: Host) -> AsyncIterator[Ask]:
         yield ask
 
 
+# --- PostgreSQL: a letter and a length before everything, and a row as columns -------------------------------------------
+
+SETUP = "CREATE TABLE fruit (name TEXT PRIMARY KEY, price TEXT);" + "".join(
+    f"INSERT INTO fruit VALUES ('{name}', '{price}');" for name, price in PRICES.items()
+)
+
+
+async def serve_database(host: Host) -> None:
+    """The simple query protocol over a SQLite file; whoever connects says hello first and is told a good deal."""
+
+    async def at_once(statement: str) -> None:
+        return None
+
+    database = Database(host.disk, SETUP)
+    try:
+        server = PgServer(database, work=at_once, chance=host.rng)
+        async with host.listen(POSTGRES_PORT) as listener, trio.open_nursery() as nursery:
+            while True:
+                nursery.start_soon(server.serve, await listener.accept())
+    finally:
+        database.close()
+
+
+@asynccontextmanager
+async def open_database(host: Host) -> AsyncIterator[Ask]:
+    connection = await pg_connect(host, "server")
+    try:
+
+        async def ask(item: str) -> str:
+            return (await connection.query(f"SELECT price FROM fruit WHERE name = '{item}'")).rows[0][0] or ""
+
+        yield ask
+    finally:
+        await connection.aclose()
+
+
 # --- SSH: a length, a padding, a number for what it is ------------------------------------------------------------------
 
 PRICE_REQUEST = "price@shop.example"
@@ -306,9 +347,12 @@ ENVELOPES = (
     Envelope(GrpcDissector.name, 50051, GrpcDissector, serve_grpc, open_grpc),
     Envelope(GraphQlDissector.name, 8002, GraphQlDissector, serve_graphql, open_graphql),
     Envelope(SoapDissector.name, 8003, SoapDissector, serve_soap, open_soap),
+    Envelope(PostgresDissector.name, POSTGRES_PORT, PostgresDissector, serve_database, open_database),
     Envelope(SshDissector.name, 22, SshDissector, serve_shell, open_shell),
 )
 
-TROUBLES = (OSError, EOFError, ValueError, trio.BrokenResourceError, trio.ClosedResourceError, h11.ProtocolError,
-             httpx.TransportError, DnsError)  # fmt: skip
+TROUBLES = (
+    OSError, EOFError, ValueError, trio.BrokenResourceError, trio.ClosedResourceError,
+    h11.ProtocolError, httpx.TransportError, DnsError, PgError, PgConnectionLost,
+)  # fmt: skip
 """What may go wrong with a question, whichever envelope it is in."""

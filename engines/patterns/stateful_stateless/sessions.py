@@ -178,7 +178,7 @@ def _done(text: str, cookie: str) -> Response:
 
 IDLE_S = 3600.0
 """How long the database keeps an idle connection: long enough never to close one under a server's hands."""
-SCHEMA = "create table if not exists kept (path text primary key, value text)"
+SCHEMA = "create table kept (path text primary key, value text)"
 
 
 async def database(host: Host) -> None:
@@ -187,12 +187,12 @@ async def database(host: Host) -> None:
     async def value(request: Request) -> Response:
         path = request.url.path
         if request.method == "PUT":
-            file.write("insert or replace into kept values (?, ?)", path, (await request.body()).decode())
+            file.run("insert or replace into kept values (?, ?)", path, (await request.body()).decode())
             return Response(status_code=204)
-        rows = file.read("select value from kept where path = ?", path)
+        _, rows, _ = file.run("select value from kept where path = ?", path)
         return Response(rows[0][0]) if rows else Response(status_code=404)
 
-    with SqliteFile(host, "shop.db", SCHEMA) as file:
+    with SqliteFile(host.disk, "shop.db", SCHEMA) as file:
         routes = [Route("/{kind}/{number}", value, methods=["GET", "PUT"])]
         await serve_http(host, Starlette(routes=routes), keep_alive_s=lambda: IDLE_S)
 
