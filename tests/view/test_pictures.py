@@ -226,6 +226,23 @@ def test_to_scale_a_loss_and_a_packet_that_is_held() -> None:
     )
 
 
+def test_six_hosts_at_eighty_columns() -> None:
+    """The most that fit side by side: a short arrow says one word."""
+    assert (
+        window(fan_out(6), 0.02, 0, 80, height=6)
+        == """\
+           publisher  broker     sub1      sub2      sub3      sub4
+             ● up      ● up      ● up      ● up      ● up      ● up
+   0.000       ├━PUBLISH►│         │         │         │         │
+   0.010       │         ├━PUBLISH►│         │         │         │
+               │         ├━ PUBLISH news c2 ►│         │         │
+               │         ├━ c3 ━ push PUBLISH news ━━━►│         │
+               │         ├━ c4 ━━━━━ push PUBLISH news ━━━━━━━━━►│
+               │         │         │         │         │         │
+"""
+    )
+
+
 def test_twenty_hosts_at_eighty_columns() -> None:
     """As narrow as can be read, then sideways; time stays where it is."""
     assert (

@@ -281,6 +281,8 @@ def paint_header(lifelines: Lifelines, layout: Layout, width: int, left: int, li
     names, states = Canvas(left, max(0, width - GUTTER)), Canvas(left, max(0, width - GUTTER))
     for host in layout.visible(left, left + width):
         x, room = layout.x(host), layout.pitch - 1
+        if not names.left <= x < names.right:
+            continue
         _centred(names, x, fit(text_for(glyphs, lifelines.hosts[host]), room), "title")
         words, style = lifelines.lane(host, limit - 1).words(glyphs)
         _centred(states, x, fit(words, room), style)
@@ -293,7 +295,5 @@ def paint_header(lifelines: Lifelines, layout: Layout, width: int, left: int, li
 
 def _centred(canvas: Canvas, x: int, text: str, style: str) -> None:
     """`text` over column `x`, or as near to it as the edges allow: a lifeline that can be seen has its whole name."""
-    start = max(x - len(text) // 2, 0)
-    if canvas.left <= x < canvas.right:
-        start = max(canvas.left, min(start, canvas.right - len(text)))
-    canvas.put(start, text, style)
+    start = min(x - len(text) // 2, canvas.right - len(text))
+    canvas.put(max(canvas.left, start), text, style)
