@@ -16,6 +16,10 @@ _SCALES: dict[str, dict[str, float]] = {
     "1/s": {"/s": 1.0, "1/s": 1.0, "/min": 1 / 60},
     "": {},
 }
+_ALMOST_ONE = 0.9995
+"""What reads as 1 in three digits: from here on the next larger unit is used, so that nothing is `1000 ms`."""
+_NOISE_S = 1e-12
+"""What is left when one time is taken from another; nobody means it."""
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf|unlimited|off)\s*(\S*)\s*")
 
 
@@ -56,7 +60,7 @@ def format_quantity(value: float, unit: str) -> str:
         return f"{_short(value * 100)} %"
     if unit in ("B", "B/s"):
         for prefix, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-            if abs(value) >= scale:
+            if abs(value) >= scale * _ALMOST_ONE:
                 return f"{_short(value / scale)} {prefix}{unit}"
         return f"{_short(value)} {unit}"
     if unit == "1/s":
@@ -67,11 +71,11 @@ def format_quantity(value: float, unit: str) -> str:
 def format_seconds(value_s: float) -> str:
     """A duration with the unit that keeps it short: `350 µs`, `40 ms`, `2.5 s`, `3 min 20 s`."""
     size = abs(value_s)
-    if size == 0:
+    if size < _NOISE_S:
         return "0 s"
-    if size < 1e-3:
+    if size < 1e-3 * _ALMOST_ONE:
         return f"{_short(value_s * 1e6)} µs"
-    if size < 1:
+    if size < _ALMOST_ONE:
         return f"{_short(value_s * 1e3)} ms"
     if size < 120:
         return f"{_short(value_s)} s"

@@ -67,7 +67,7 @@ class MqttBroker:
         self._on_drop = on_drop
         self._links: dict[str, BrokerLink] = {}
         self._waiting: dict[str, trio.CancelScope] = {}  # for clients that are gone: until their session ends
-        self._shown: dict[str, int] = {}
+        self._shown = 0
         self._anonymous = 0
 
     async def serve(self, port: int = PORT) -> None:
@@ -213,12 +213,8 @@ class MqttBroker:
             self.show()  # else it is gone before anybody could see it wait
 
     def show(self) -> None:
-        """Let the diagram see how many messages wait for their receivers, and how many are in flight to them."""
-        counts = {
-            "waiting": sum(len(session.sender.waiting) for session in self.sessions),
-            "in flight": sum(len(session.sender.in_flight) for session in self.sessions),
-        }
-        for what, count in counts.items():
-            if self._shown.get(what, 0) != count:
-                self._shown[what] = count
-                self.host.state(what, count)
+        """Let the diagram see how many messages wait for their receivers; those in flight can be seen in it anyhow."""
+        waiting = sum(len(session.sender.waiting) for session in self.sessions)
+        if self._shown != waiting:
+            self._shown = waiting
+            self.host.state("waiting", waiting)

@@ -20,7 +20,6 @@ from starlette.types import Receive, Scope, Send
 from engines.lab.facts import WaitKind
 from engines.lab.host import Host
 from engines.lab.knobs import Number
-from engines.lab.units import format_seconds
 from engines.wire.sse_grammar import EventStreamParser, ServerSentEvent, format_comment, format_event
 from engines.wire.streaming import streaming
 
@@ -149,7 +148,7 @@ class EventSource:
         self.ready_state = ReadyState.CONNECTING
         await self._hang_up()
         self._dropped(reason)
-        with self._host.waiting(f"reconnects in {format_seconds(self.reconnection_s)}", WaitKind.TIMER):
+        with self._host.waiting("reconnects soon", WaitKind.TIMER):
             await trio.sleep(self.reconnection_s)
 
     async def _fail(self, reason: str) -> None:

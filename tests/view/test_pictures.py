@@ -226,13 +226,30 @@ def test_to_scale_a_loss_and_a_packet_that_is_held() -> None:
     )
 
 
+def test_six_hosts_at_eighty_columns() -> None:
+    """The most that fit side by side: a short arrow says one word."""
+    assert (
+        window(fan_out(6), 0.02, 0, 80, height=6)
+        == """\
+           publisher  broker     sub1      sub2      sub3      sub4
+             ● up      ● up      ● up      ● up      ● up      ● up
+   0.000       ├━PUBLISH►│         │         │         │         │
+   0.010       │         ├━PUBLISH►│         │         │         │
+               │         ├━ PUBLISH news c2 ►│         │         │
+               │         ├━ c3 ━ push PUBLISH news ━━━►│         │
+               │         ├━ c4 ━━━━━ push PUBLISH news ━━━━━━━━━►│
+               │         │         │         │         │         │
+"""
+    )
+
+
 def test_twenty_hosts_at_eighty_columns() -> None:
     """As narrow as can be read, then sideways; time stays where it is."""
     assert (
         window(fan_out(), 0.02, 0, 80)
         == """\
-           publisher        broker           sub1            sub2            sub
- 15 more ►   ● up            ● up            ● up            ● up            ● u
+           publisher        broker           sub1            sub2           sub3
+ 15 more ►   ● up            ● up            ● up            ● up           ● up
    0.000       ├━ PUBLISH n.. ►│               │               │               │
    0.010       │               ├━ PUBLISH n.. ►│               │               │
                │               ├━ c2 ━ push PUBLISH news ━━━━━►│               │
@@ -250,19 +267,19 @@ def test_twenty_hosts_at_eighty_columns() -> None:
 
 
 def test_twenty_hosts_scrolled_sideways() -> None:
-    """An arrow's words are in the middle of what can be seen of it."""
+    """An arrow's words are in the middle of what can be seen of it; of what cannot be seen at all the edge says where it is."""
     assert (
         window(fan_out(), 0.02, 120, 80)
         == """\
  ◄ 8 more            sub7            sub8            sub9            sub10
  8 more ►            ● up            ● up            ● up            ● up
-   0.000               │               │               │               │
-   0.010               │               │               │               │
-                       │               │               │               │
-                       │               │               │               │
-                       │               │               │               │
-                       │               │               │               │
-                       │               │               │               │
+   0.000  ◄ publisher  │               │               │               │
+   0.010  ◄ broker     │               │               │               │
+          ◄ broker     │               │               │               │
+          ◄ broker     │               │               │               │
+          ◄ broker     │               │               │               │
+          ◄ broker     │               │               │               │
+          ◄ broker     │               │               │               │
           ━ PUBLISH.. ►│               │               │               │
           ━ c8 ━ push PUBLISH news ━━━►│               │               │
           ━ c9 ━━━━━━━━ push PUBLISH news ━━━━━━━━━━━━►│               │

@@ -8,7 +8,7 @@ from engines.messages import MessageIndex, Phase
 from tui.view.flights import Flights
 from tui.view.glyphs import Glyphs
 from tui.view.lifelines import GUTTER, Layout, Lifelines
-from tui.view.lines import Canvas, Line
+from tui.view.lines import Canvas, Line, text_for
 from tui.view.rows import Detail, RowIndex
 from tui.view.strokes import draw_arrow, draw_lane, draw_mark, draw_rule
 from tui.view.words import Mark, Sketch, mark_of, sketch_arrow, sketch_packet
@@ -91,9 +91,24 @@ def paint_row(scene: Scene, row: int) -> Line:
     sketch = sketch_of(scene, fact)
     if sketch is not None:
         draw_sketch(scene, canvas, sketch)
+        draw_elsewhere(scene, canvas, (sketch.sender, sketch.receiver))
     elif mark is not None:
         draw_mark_at(scene, canvas, mark)
+        draw_elsewhere(scene, canvas, (mark.host,))
     return canvas.line(*scene.gutter(row, time))
+
+
+def draw_elsewhere(scene: Scene, canvas: Canvas, names: tuple[int, ...]) -> None:
+    """Where it happens, if all of it is beyond one edge: the picture is scrolled sideways, and the row would be empty."""
+    places = [scene.layout.x(place) for name in names if (place := scene.lifelines.place(name)) >= 0]
+    if not places or canvas.width <= 0:
+        return
+    host = text_for(scene.glyphs, scene.trace.names[names[0]])
+    if min(places) >= canvas.right:
+        words = f" {host} {scene.glyphs.right}"
+        canvas.put(canvas.right - len(words), words, "dim")
+    elif max(places) < canvas.left:
+        canvas.put(canvas.left, f"{scene.glyphs.left} {host} ", "dim")
 
 
 def _draw_lanes(scene: Scene, canvas: Canvas, fact: int) -> None:

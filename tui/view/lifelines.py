@@ -14,7 +14,7 @@ GUTTER = 10
 """Cells before the lifelines: the time (8), the cursor, and a blank. They stay put when the lifelines scroll sideways."""
 
 HEADER_HEIGHT = 2
-TIGHT_PITCH, SCROLLING_PITCH = 12, 16
+TIGHT_PITCH, SCROLLING_PITCH = 10, 16
 """Cells from lifeline to lifeline: at least so many where all of them can be seen at once; a picture that must scroll sideways
 anyhow takes more room for its words."""
 
@@ -281,6 +281,8 @@ def paint_header(lifelines: Lifelines, layout: Layout, width: int, left: int, li
     names, states = Canvas(left, max(0, width - GUTTER)), Canvas(left, max(0, width - GUTTER))
     for host in layout.visible(left, left + width):
         x, room = layout.x(host), layout.pitch - 1
+        if not names.left <= x < names.right:
+            continue
         _centred(names, x, fit(text_for(glyphs, lifelines.hosts[host]), room), "title")
         words, style = lifelines.lane(host, limit - 1).words(glyphs)
         _centred(states, x, fit(words, room), style)
@@ -292,4 +294,6 @@ def paint_header(lifelines: Lifelines, layout: Layout, width: int, left: int, li
 
 
 def _centred(canvas: Canvas, x: int, text: str, style: str) -> None:
-    canvas.put(max(x - len(text) // 2, 0), text, style)
+    """`text` over column `x`, or as near to it as the edges allow: a lifeline that can be seen has its whole name."""
+    start = min(x - len(text) // 2, canvas.right - len(text))
+    canvas.put(max(canvas.left, start), text, style)

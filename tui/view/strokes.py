@@ -8,6 +8,8 @@ from tui.view.words import Mark, Sketch
 
 _ROOM_FOR_TAG = 5
 _ROOM_FOR_SHORT_WORDS = 16
+_ROOM_FOR_WORDS = 12
+"""Cells that more than one word needs, and blanks around a long one; shorter arrows say the first word of what they bring."""
 
 
 def draw_lane(canvas: Canvas, x: int, lane: Lane, glyphs: Glyphs) -> None:
@@ -98,7 +100,9 @@ def _draw_words(
     short = sketch.tags[-1]
     if not tag and room >= len(short) + _ROOM_FOR_SHORT_WORDS:
         text = f"{fit(text, room - len(short) - 5)} {short}"
-    text = f" {fit(text, room - 4)} "
+    if room < _ROOM_FOR_WORDS and len(text) > room - 4:
+        text = text.partition(" ")[0].rstrip(":,")
+    text = f" {fit(text, room - 4)} " if room >= _ROOM_FOR_WORDS or len(text) <= room - 4 else fit(text, room - 2)
     x = first + (room - len(text)) // 2
     if tag:
         beside = len(tag) + 3

@@ -108,7 +108,7 @@ async def keep_fetching(host: Host, fetched: trio.MemorySendChannel[list[Event]]
 async def work_on(host: Host, records: list[Event]) -> None:
     """What the program does with the records that one `poll()` hands to it."""
     host.measure("polls")
-    with host.working(f"{len(records)} records"):
+    with host.working("1 record" if len(records) == 1 else f"{len(records)} records"):
         for record in records:
             await trio.sleep(host.knobs.number("record-time"))
             host.event_handled(record.number)

@@ -15,6 +15,7 @@ from engines.patterns.pub_sub import (
     shared_subscription,
     slow_consumer,
     slow_subscriber,
+    two_generals,
 )
 
 PATTERN = Pattern(
@@ -29,6 +30,7 @@ PATTERN = Pattern(
         away_and_back.LESSON,
         late_joiner.LESSON,
         delivery.LESSON,
+        two_generals.LESSON,
         slow_subscriber.LESSON,
         shared_subscription.LESSON,
         replay.LESSON,

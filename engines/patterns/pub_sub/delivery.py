@@ -143,6 +143,6 @@ LESSON = Lesson(
         "Lose the broker's PUBACK: the duplicate is born on the first hop, and its copy on the second bears no mark.",
         "Forget the sessions, set QoS 2 and lose the broker's PUBREC: published again as new, it is dealt with twice.",
         "Set the loss to 30 % while it runs: messages are late, and not one packet is marked DUP. TCP sees to that.",
-        "Two generals: add an ack of the ack to the two, or to the four. Whichever comes last, its sender stays in doubt.",
+        "Would an ack of the ack help? Whoever sends the last packet stays in doubt: see “Two generals”, the next scenario.",
     ),
 )  # fmt: skip

@@ -199,9 +199,9 @@ LESSON = Lesson(
     title="Microservices: topics or chain",
     purpose="Upload, compress, format, notify, over topics or as a chain of requests: kill a service, and see who waits.",
     hosts=(
-        HostSpec("client", client),
-        *(HostSpec(step.name, service(step)) for step in STEPS),
-        HostSpec("broker", broker),
+        HostSpec("client", client), HostSpec(STEPS[0].name, service(STEPS[0])),
+        HostSpec("broker", broker),  # in the middle: it has to do with all of them
+        *(HostSpec(step.name, service(step)) for step in STEPS[1:]),
     ),
     protocols={80: Http1Dissector, PORT: KafkaDissector},
     network={"latency": 0.05},

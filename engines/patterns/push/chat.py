@@ -123,7 +123,7 @@ LESSON = Lesson(
     metrics=("events", "events-handled", "event-delay", "event-delay-max", "events-lost", "events-waiting", "requests",
              "bytes-per-event-byte", "open"),
     beats=(
-        Beat(Noted, "{host} hears {text} It took two ways over the network, one to the server and one from it.",
+        Beat(Noted, "{host} hears {text}: it took two ways over the network, one to the server and one from it.",
              {"text": r"\w+: “"}),
         Beat(EventLost, "Said, and {reason}: the server knows who is connected, and that is all it knows."),
         Beat(MessageStarted, "A word by POST: a connection may be needed, then a whole head for a few bytes, and an answer that"

@@ -49,7 +49,7 @@ async def server(host: Host) -> None:
             with host.waiting("the buffer is full: the source must wait"):
                 await buffer.wait_for_room()
         elif buffer.full and policy == "drop oldest":
-            host.event_lost(buffer.take_oldest().number, "oldest in a full buffer")
+            host.event_lost(buffer.drop_oldest().number, "oldest in a full buffer")
         elif buffer.full:
             host.event_lost(event.number, "newest at a full buffer" if clients else "nobody is connected")
             if policy == "disconnect":
@@ -84,17 +84,18 @@ class Buffer:
         else:
             self._show()
 
-    def take_oldest(self) -> Event:
-        event = self._events.popleft()
-        self._departure.unpark_all()
-        self._show()
-        return event
+    def drop_oldest(self) -> Event:
+        """Make room for one that is about to be put: the buffer is as full as before, and there is nothing to show."""
+        return self._events.popleft()
 
     async def take(self) -> Event:
         """The oldest event; waits until there is one."""
         while not self._events:
             await self._arrival.park()
-        return self.take_oldest()
+        event = self._events.popleft()
+        self._departure.unpark_all()
+        self._show()
+        return event
 
     async def wait_for_room(self) -> None:
         while self.full:

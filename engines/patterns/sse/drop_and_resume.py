@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from engines.lab.facts import EventLost, MessageEnded, MessageStarted, Noted, WaitStarted
+from engines.lab.facts import EventLost, MessageEnded, MessageStarted, Noted, StateChanged, WaitStarted
 from engines.lab.host import Host
 from engines.lab.knobs import Choice, Number
 from engines.lab.scenario import HostSpec
@@ -128,6 +128,8 @@ LESSON = Lesson(
              {"label": "reconnects"}),
         Beat(MessageStarted, "The client connects again by itself. If it has seen an id, Last-Event-ID says where to go on.",
              {"role": "request"}),
+        Beat(StateChanged, "The client has seen event {value}. If the stream ends, it can ask for what comes after that.",
+             {"key": "last event id", "value": r"\d"}),
         Beat(Noted, "{host}: {text}."),
     ),
     try_next=(

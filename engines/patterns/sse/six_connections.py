@@ -84,9 +84,10 @@ async def keep_tabs(host: Host, http: httpx.AsyncClient, version: str) -> None:
             if len(open_tabs) < wanted:
                 open_tabs.append(trio.CancelScope())
                 nursery.start_soon(tab, host, http, len(open_tabs), open_tabs[-1])
+                host.state("tabs", len(open_tabs))
             elif len(open_tabs) > wanted:
                 open_tabs.pop().cancel()
-            host.state("tabs", len(open_tabs))
+                host.state("tabs", len(open_tabs))
             await trio.sleep(1.0)
         nursery.cancel_scope.cancel()
 
@@ -160,7 +161,7 @@ LESSON = Lesson(
              "connections"),
     beats=(
         Beat(StateChanged, "{value} tabs want a stream of their own, and each stream is a response that never ends.",
-             {"key": "tabs"}),
+             {"key": "tabs", "value": "[2-9]"}),
         Beat(PoolQueued, "{label} asks for a connection. If streams keep all of them, it waits until one ends, which is never."),
         Beat(Noted, "{host}: {text}.", {"text": "the click took"}),
         Beat(PoolLeft, "A request leaves the pool: {outcome}."),
