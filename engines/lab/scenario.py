@@ -16,11 +16,16 @@ Program = Callable[[Host], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class HostSpec:
-    """A party: one lifeline, one program. `title` is what the diagram's head says (default: the name)."""
+    """A party: one lifeline, one program. `title` is what the diagram's head says (default: the name).
+
+    Parties that name the same `machine` share it, as the containers of a pod do: their links are the loopback, they reach each
+    other's ports as "localhost", no two of them listen on the same port, and they have one cable. Default: one of its own.
+    """
 
     name: str
     program: Program
     title: str = ""
+    machine: str = ""
 
 
 @dataclass(frozen=True, slots=True)
