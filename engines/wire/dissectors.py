@@ -5,6 +5,7 @@ from engines.wire.amqp import AmqpDissector
 from engines.wire.http1 import Http1Dissector
 from engines.wire.http2 import Http2Dissector
 from engines.wire.sse_dissector import SseDissector
+from engines.wire.tls_dissector import TlsDissector
 from engines.wire.websocket_dissector import WebSocketDissector
 
 DISSECTORS: dict[str, DissectorFactory] = {
@@ -13,6 +14,7 @@ DISSECTORS: dict[str, DissectorFactory] = {
     WebSocketDissector.name: WebSocketDissector,
     SseDissector.name: SseDissector,
     AmqpDissector.name: AmqpDissector,
+    TlsDissector.name: TlsDissector,
 }
 
 
