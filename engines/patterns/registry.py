@@ -2,7 +2,7 @@
 
 from difflib import get_close_matches
 
-from engines.patterns import long_polling, push, request_response, short_polling, sse
+from engines.patterns import long_polling, push, request_response, short_polling, sidecar, sse
 from engines.patterns.contract import Lesson, Pattern
 
 PATTERNS: tuple[Pattern, ...] = (
@@ -11,6 +11,7 @@ PATTERNS: tuple[Pattern, ...] = (
     short_polling.PATTERN,
     long_polling.PATTERN,
     sse.PATTERN,
+    sidecar.PATTERN,
 )
 
 
