@@ -61,7 +61,8 @@ class Listener(trio.abc.Listener[Endpoint]):
         if self._closed:
             return
         self._closed = True
-        self._kernel.listeners.pop(self.port, None)
+        if self._kernel.listeners.get(self.port) is self:
+            del self._kernel.listeners[self.port]
         while self._receive.statistics().current_buffer_used:
             self._receive.receive_nowait()[0].close()
         self._receive.close()
@@ -124,7 +125,12 @@ class Kernel:
         return ours
 
     def listen(self, port: int) -> Listener:
-        """Listen on `port`. Raises OSError when it is taken."""
+        """Listen on `port`. Raises OSError when it is taken.
+
+        A program that is being killed, and comes to this before it comes to rest, listens for nobody: the port is not its own.
+        """
+        if trio.current_effective_deadline() == -math.inf:
+            return Listener(self, port)
         owner = self.neighbours.get(self.ports.get(port, self.host), self)
         if port in owner.listeners:
             raise OSError(f"port {port} of {self.host} is in use")
