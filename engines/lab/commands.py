@@ -4,7 +4,7 @@ The text form is the language of `commtui run --at`, of the record of a session,
 
     set KNOB VALUE                 turn a knob:                 set latency 200ms
     kill HOST / restart HOST       end its program (memory is lost, the kernel closes its connections) / start it again
-    unplug HOST / plug HOST        cut every link of a host (silence), both ways / mend them
+    unplug HOST / plug HOST        pull the cable of its machine (silence), both ways / put it back
     move HOST                      give it another address: its TCP connections are dead, and no packet to the old one arrives
     cut A>B / hold A>B             lose / stop what travels from A to B; `A-B` means both ways
     restore A>B                    make the link whole; what was held arrives

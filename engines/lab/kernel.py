@@ -93,6 +93,7 @@ class Kernel:
         self.endpoints: dict[int, list[Endpoint]] = {}
         self.neighbours: dict[str, Kernel] = {host: self}
         self.datagram_sockets: dict[int, DatagramSocket] = {}
+        self.ports: dict[int, str] = {}  # of its machine, which others may share: who listens, or was the last to
         self._protocols = protocols
         self._moved = trio.lowlevel.ParkingLot()
         self._move = NO_CAUSE
@@ -115,8 +116,10 @@ class Kernel:
         """Open a connection: one round trip (RFC 9293, 3.5).
 
         Raises ConnectionRefusedError when nobody listens there, TimeoutError after 7 unanswered SYNs (127 s), OSError when
-        there is no such host. Cancelling it gives the attempt up.
+        there is no such host. Cancelling it gives the attempt up. "localhost" is whoever listens there on this machine.
         """
+        if server == "localhost":
+            server = self.ports.get(port, self.host)
         remote = self.neighbours.get(server)
         if remote is None:
             raise OSError(f"no host {server!r} in this network")
@@ -145,8 +148,10 @@ class Kernel:
             dead = Listener(self, port)
             dead.close()
             return dead
-        if port in self.listeners:
+        owner = self.neighbours.get(self.ports.get(port, self.host), self)
+        if port in owner.listeners:
             raise OSError(f"port {port} of {self.host} is in use")
+        self.ports[port] = self.host
         self.listeners[port] = Listener(self, port)
         return self.listeners[port]
 

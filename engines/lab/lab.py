@@ -120,18 +120,20 @@ class Lab:
     def _set_up(self) -> None:
         """Declare the hosts, lay the links, set them to the network's knobs."""
         self._recorder.record(RunStarted(self._seed, Text(self._name)))
-        names = [spec.name for spec in self._scenario.hosts]
-        for name in names:
+        machines = {spec.name: spec.machine or spec.name for spec in self._scenario.hosts}
+        for name in machines:
             self._recorder.record(HostDeclared(name))
-        self._network.connect_hosts(names)
-        kernels = {name: Kernel(name, self._network, self._scenario.protocols) for name in names}
+        self._network.connect_hosts(machines)
+        kernels = {name: Kernel(name, self._network, self._scenario.protocols) for name in machines}
+        ports: dict[str, dict[int, str]] = {machine: {} for machine in machines.values()}
         for spec in self._scenario.hosts:
             kernel = kernels[spec.name]
             kernel.neighbours = kernels
+            kernel.ports = ports[machines[spec.name]]
             host = Host(spec.name, kernel, self.knobs, self._recorder, self._randomness_of(spec.name))
             self._machines[spec.name] = _Machine(spec, kernel, host)
             if spec.uplink:
-                self._network.share_uplink(spec.name, names)
+                self._network.share_uplink(spec.name, list(machines))
         self._tune_links()
 
     def _randomness_of(self, host: str) -> Callable[[str], Random]:
@@ -139,6 +141,8 @@ class Lab:
 
     def _tune_links(self) -> None:
         for link in self._network.links.values():
+            if link.loopback:
+                continue
             link.latency_s = self.knobs.number("latency")
             link.jitter_s = self.knobs.number("jitter")
             link.bandwidth = self.knobs.number("bandwidth")
@@ -237,8 +241,10 @@ class Lab:
         because_of(NO_CAUSE)
 
     def _move(self, host: str) -> None:
-        address = self._network.move(host)
-        self._machines[host].kernel.moved(self._recorder.record(StateChanged(host, "address", Text(address))))
+        """A machine has one address: all who share it move together."""
+        for mate in self._mates(host):
+            address = self._network.move(mate)
+            self._machines[mate].kernel.moved(self._recorder.record(StateChanged(mate, "address", Text(address))))
 
     def _turn(self, name: str, text: str) -> None:
         knob = self.knobs.knobs[name]
@@ -248,11 +254,21 @@ class Lab:
         self._tune_links()
 
     def _change_links(self, command: ChangeLink) -> None:
-        others = [command.receiver] if command.receiver else [n for n in self._machines if n != command.sender]
-        for other in others:
-            ways = [(command.sender, other), (other, command.sender)] if command.both else [(command.sender, other)]
+        for one, other in self._link_ends(command):
+            ways = [(one, other), (other, one)] if command.both else [(one, other)]
             for sender, receiver in ways:
                 self._network.change_link(self._network.link(sender, receiver), command.state)
+
+    def _link_ends(self, command: ChangeLink) -> list[tuple[str, str]]:
+        """Whose links change. A cable is that of a machine: all who share it are off the network, and still reach each other."""
+        if command.receiver:
+            return [(command.sender, command.receiver)]
+        mates = self._mates(command.sender)
+        return [(mate, other) for mate in mates for other in self._machines if other not in mates]
+
+    def _mates(self, host: str) -> list[str]:
+        """All who are on the machine of `host`, itself too."""
+        return [name for name in self._machines if name == host or self._network.link(host, name).loopback]
 
     def _reset_connection(self, flow: int) -> None:
         self._network.drop_flow(flow, "reset")

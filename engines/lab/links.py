@@ -10,6 +10,10 @@ HEADER_BYTES = 40
 """What a packet weighs besides its payload: IPv4 and TCP headers without options, 20 bytes each (RFC 791, RFC 9293, 3.1)."""
 
 
+LOOPBACK_S = 50e-6
+"""One way between two programs of the same machine. The kernel copies the bytes and wakes the other: tens of microseconds."""
+
+
 class Uplink:
     """The one cable by which a host sends to all others: its packets queue for it, whoever they are for.
 
@@ -27,17 +31,20 @@ class Uplink:
 
 
 class Link:
-    """One direction between two hosts. `uplink` is what its sender shares among all its links, if it shares anything.
+    """One direction between two hosts, or between two programs of one machine: the `loopback`, which knobs do not change.
+
+    `uplink` is what its sender shares among all its links, if it shares anything.
 
     `latency_s` is the propagation time, `jitter_s` the width of a uniform extra delay, `bandwidth` in bytes a second (a
     queue of unlimited length waits for it), `loss` the chance that a packet dies. A packet never overtakes an earlier one
     of the same flow: jitter delays, it does not reorder a stream.
     """
 
-    def __init__(self, sender: str, receiver: str, randomness: random.Random) -> None:
+    def __init__(self, sender: str, receiver: str, randomness: random.Random, *, loopback: bool = False) -> None:
         self.sender = sender
         self.receiver = receiver
-        self.latency_s = 0.0
+        self.loopback = loopback
+        self.latency_s = LOOPBACK_S if loopback else 0.0
         self.jitter_s = 0.0
         self.bandwidth = math.inf
         self.loss = 0.0

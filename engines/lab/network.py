@@ -5,7 +5,7 @@ streams from the endpoints (`tcp`). Every packet it takes is recorded, and so is
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -89,26 +89,28 @@ class Network:
 
     # --- links ----------------------------------------------------------------------------------------------------------
 
-    def connect_hosts(self, hosts: list[str]) -> None:
-        """Lay a link from every host to every other."""
-        for sender in hosts:
-            for receiver in hosts:
+    def connect_hosts(self, machines: Mapping[str, str]) -> None:
+        """Lay a link from every host to every other; `machines` says on which machine each host is."""
+        for sender in machines:
+            for receiver in machines:
                 if sender != receiver:
                     randomness = stream_of_randomness(self._seed, f"link {sender}>{receiver}")
-                    self.links[sender, receiver] = Link(sender, receiver, randomness)
+                    loopback = machines[sender] == machines[receiver]
+                    self.links[sender, receiver] = Link(sender, receiver, randomness, loopback=loopback)
 
     def share_uplink(self, host: str, others: list[str]) -> None:
         """From now on, all that `host` sends to others goes through one queue first."""
         uplink = Uplink()
         for other in others:
-            if other != host:
+            if other != host and not self.link(host, other).loopback:
                 self.link(host, other).uplink = uplink
 
     def link(self, sender: str, receiver: str) -> Link:
-        """The link from `sender` to `receiver`; a host reaches itself over a perfect loopback link."""
+        """The link from `sender` to `receiver`; a host reaches itself over the loopback."""
         link = self.links.get((sender, receiver))
         if link is None:
-            link = self.links[sender, receiver] = Link(sender, receiver, stream_of_randomness(0, "loopback"))
+            randomness = stream_of_randomness(0, "loopback")
+            link = self.links[sender, receiver] = Link(sender, receiver, randomness, loopback=True)
         return link
 
     def round_trip_s(self, one: str, other: str) -> float:
@@ -132,7 +134,7 @@ class Network:
     def move(self, host: str) -> str:
         """Give `host` another address: what is on its way to the old one will reach nobody. Returns the new one."""
         address = self.addresses.move(host)
-        for packet in [p for p in self.in_flight.values() if p.link.receiver == host and p.link.sender != host]:
+        for packet in [p for p in self.in_flight.values() if p.link.receiver == host and not p.link.loopback]:
             self.drop(packet, MOVED)
         return address
 
@@ -279,7 +281,7 @@ class Network:
         cause: int | None = None,
     ) -> None:
         """Send any other packet: the signs of a connection, a retransmission, a datagram."""
-        if kind is PacketKind.SYN:
+        if kind is PacketKind.SYN and not link.loopback:
             self.addresses.connected(flow, link.sender, link.receiver)
         verdict = self._judge(Subject(flow, link.sender, link.receiver, kind, offset, len(payload)))
         self._transmit(link, flow, kind, offset, attempt, payload, verdict, on_arrival, on_drop, cause)

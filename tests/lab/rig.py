@@ -24,7 +24,7 @@ class Rig:
         self.recorder = Recorder(self.trace, clock)
         self.scheduler = Scheduler(clock)
         self.network = Network(seed, self.scheduler, self.recorder)
-        self.network.connect_hosts(["a", "b"])
+        self.network.connect_hosts({"a": "a", "b": "b"})
         self.kernels = {name: Kernel(name, self.network, {}) for name in ("a", "b")}
         for kernel in self.kernels.values():
             kernel.neighbours = self.kernels
