@@ -13,6 +13,7 @@ from engines.wire.postgres import PostgresDissector
 from engines.wire.quic_dissector import QuicDissector
 from engines.wire.sse_dissector import SseDissector
 from engines.wire.ssh_dissector import SshDissector
+from engines.wire.tls_dissector import TlsDissector
 from engines.wire.websocket_dissector import WebSocketDissector
 
 DISSECTORS: dict[str, DissectorFactory] = {
@@ -32,6 +33,7 @@ DISSECTORS: dict[str, DissectorFactory] = {
     PlainDissector.name: PlainDissector,
     QuicDissector.name: QuicDissector,
     PostgresDissector.name: PostgresDissector,
+    TlsDissector.name: TlsDissector,
 }
 
 
