@@ -1,7 +1,8 @@
 """httpx over HTTP/2 on a host: ordinary `httpx.AsyncClient`s whose requests share connections, stream by stream.
 
-HTTP/2 by prior knowledge (RFC 9113, section 3.3): no TLS, no upgrade. httpcore's own HTTP/2 is not used because its streams
-take turns at reading, so that a slow response holds up the others: the opposite of what multiplexing is for.
+HTTP/2 by prior knowledge (RFC 9113, section 3.3), or inside TLS where `H2Options.tls` says so: no upgrade. httpcore's own
+HTTP/2 is not used because its streams take turns at reading, so that a slow response holds up the others: the opposite of what
+multiplexing is for.
 """
 
 import math
@@ -62,6 +63,8 @@ _COMPLAINTS = {
     "pool": "no stream became free within {:g} s",
 }
 
+_PORTS = {"http": 80, "https": 443}
+
 # Fields that speak of an HTTP/1.1 connection (RFC 9113, section 8.2.2); Host becomes :authority (section 8.3.1).
 _NOT_HERE = {b"connection", b"host", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 
@@ -115,7 +118,7 @@ class _StreamTransport(httpx.AsyncBaseTransport):
         self._pool = pool
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if request.url.scheme != "http":
+        if request.url.scheme != self._pool.scheme:
             raise httpx.UnsupportedProtocol(f"no {request.url.scheme} here", request=request)
         exchange = _Exchange(self._host, self._pool, request)
         for attempt in range(RETRIES):
@@ -166,7 +169,9 @@ class _Exchange:
     async def response(self) -> httpx.Response:
         """Send the request and wait for the head of the response. Raises StreamError, or a timeout of httpx's."""
         request, url = self._request, self._request.url
-        lease = self._pool.enter((url.host, url.port or 80), f"{request.method} {url.raw_path.decode()}")
+        lease = self._pool.enter(
+            (url.host, url.port or _PORTS[url.scheme]), f"{request.method} {url.raw_path.decode()}"
+        )
         stream: Stream | None = None
         try:
             connection = await self._place(lease)

@@ -36,6 +36,7 @@ from engines.lab.tcp import Endpoint
 from engines.wire.h2_outbox import Outbox
 from engines.wire.h2_stream import Credit, H2Options, Headers, Stream, StreamError
 from engines.wire.http2_frames import DEFAULT_WINDOW, HEADER_SIZE, FrameSplitter, FrameType, error_name
+from engines.wire.tls import TlsError, TlsStream, connect_tls
 
 MOST_STREAMS = 1000
 """Streams at a time on a connection to a server that sets no limit (Go's net/http; by RFC 9113, section 6.5.2, there is none)."""
@@ -56,7 +57,7 @@ class Connection:
         self._host = host
         self._address = (server, port)
         self._changed = changed
-        self._endpoint: Endpoint | None = None
+        self._endpoint: Endpoint | TlsStream | None = None
         self._opened = trio.Event()
         self._cause = -1
         self._scope = trio.CancelScope()
@@ -97,7 +98,7 @@ class Connection:
         """Connect, then read and write until one side has enough."""
         with self._scope:
             try:
-                self._endpoint = await self._host.connect(*self._address)
+                self._endpoint = await self._connected()
             except OSError as error:
                 self._die(StreamError(httpx.ConnectError, str(error)))
                 return
@@ -111,6 +112,17 @@ class Connection:
             finally:
                 self._endpoint.close()
         self._die(StreamError(httpx.ReadError, "the connection was closed here"))
+
+    async def _connected(self) -> Endpoint | TlsStream:
+        """Raises OSError, of which TlsError is one."""
+        endpoint = await self._host.connect(*self._address)
+        if self.options.tls is None:
+            return endpoint
+        stream = await connect_tls(endpoint, self.options.server_name or self._address[0], self.options.tls())
+        if stream.protocol != "h2":
+            stream.close()
+            raise TlsError("the server does not speak HTTP/2")
+        return stream
 
     def _begin(self) -> None:
         """The preface, our SETTINGS, and a larger window for the connection where one is wanted, in one write."""
@@ -126,7 +138,7 @@ class Connection:
         self._opened.set()
         self._changed()
 
-    async def _read(self, endpoint: Endpoint) -> None:
+    async def _read(self, endpoint: Endpoint | TlsStream) -> None:
         while True:
             try:
                 data = await endpoint.receive_some()

@@ -73,6 +73,7 @@ class StreamPool:
         self._nursery = nursery
         self._options = options
         self._most = most_connections
+        self.scheme = "http" if options.tls is None else "https"
         self._record = host.recorder.record
         self.number = host.recorder.next_number("pool")
         self._members: list[Member] = []

@@ -13,6 +13,7 @@ import trio
 
 from engines.lab.recorder import because_of, present_cause
 from engines.wire.http2_frames import DEFAULT_WINDOW
+from engines.wire.tls import Credentials
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -25,12 +26,17 @@ class H2Options:
     the protocol's own (RFC 9113, section 6.9.2). With `hold_connection_window` that of the connection too opens only as
     data is taken, so that one stream that is not read can stall all the others. `assumed_streams` is how many streams a server
     is believed to bear before its SETTINGS have come (nghttp2 and Go's net/http: 100; httpcore 1.0: 1).
+
+    With `tls`, asked anew for each connection, it speaks inside TLS to a server that can prove to be `server_name` (default: the
+    name it is addressed by), and only to one that agrees on "h2" (RFC 9113, section 3.2).
     """
 
     stream_window: int = DEFAULT_WINDOW
     connection_window: int = DEFAULT_WINDOW
     hold_connection_window: bool = False
     assumed_streams: int = 100
+    tls: Callable[[], Credentials] | None = None
+    server_name: str = ""
 
 
 class StreamError(Exception):

@@ -18,6 +18,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from engines.lab.host import Host
 from engines.lab.tcp import Endpoint
+from engines.wire.tls import Credentials, TlsError, TlsStream, accept_tls
 from engines.wire.websocket import Heartbeat
 
 KEEP_ALIVE_S = 5.0
@@ -37,6 +38,8 @@ async def serve_http(
     keep_alive_s: Callable[[], float] = lambda: KEEP_ALIVE_S,
     heartbeat: Callable[[], Heartbeat | None] = lambda: None,
     max_streams: Callable[[], int] = lambda: MAX_STREAMS,
+    tls: Callable[[], Credentials] | None = None,
+    draining: trio.Event | None = None,
 ) -> None:
     """Serve an ASGI application on `port` until cancelled.
 
@@ -45,6 +48,9 @@ async def serve_http(
     that brings more is cut off). An exception in the application, which a web server would log and answer with 500, ends
     the program: in a laboratory a bug must not look like a lesson. A ClientDisconnect or WebSocketDisconnect that the
     application lets through is no bug, and ends only the request.
+    With `tls`, asked at each new connection too, it speaks inside TLS, by the protocol that ALPN agrees on; a handshake that
+    fails is noted and counted ("handshakes refused"). Once `draining` is set it takes no new connections, closes those that
+    idle, answers what has been asked, and returns.
     Raises OSError when the port is in use.
     """
     failures: list[Exception] = []
@@ -59,21 +65,60 @@ async def serve_http(
             failures.append(error)
             nursery.cancel_scope.cancel()
 
+    async def drain(wanted: trio.Event) -> None:
+        await wanted.wait()
+        listener.close()
+        await context.terminated.set()
+
     await trio.lowlevel.checkpoint_if_cancelled()  # a program that was killed before it got here must not take the port
     async with host.listen(port) as listener:
         async with trio.open_nursery() as nursery:
+            if draining is not None:
+                nursery.start_soon(drain, draining)
             while True:
-                endpoint = await listener.accept()
-                nursery.start_soon(
-                    _serve_connection, watched, context, _config(keep_alive_s(), heartbeat(), max_streams()), endpoint
-                )
+                try:
+                    endpoint = await listener.accept()
+                except trio.ClosedResourceError:
+                    if draining is None or not draining.is_set():
+                        raise
+                    break
+                config = _config(keep_alive_s(), heartbeat(), max_streams())
+                if tls is None:
+                    stream = _ServedStream(endpoint)
+                    nursery.start_soon(_serve_connection, watched, context, config, endpoint, stream)
+                else:
+                    nursery.start_soon(_serve_securely, host, watched, context, config, endpoint, tls())
         if failures:
             raise failures[0]
 
 
-async def _serve_connection(app: Application, context: WorkerContext, config: Config, endpoint: Endpoint) -> None:
-    # Hypercorn's annotations want a SocketStream; it uses no more of it than _ServedStream has.
-    stream: Any = _ServedStream(endpoint)
+async def _serve_securely(
+    host: Host, app: Application, context: WorkerContext, config: Config, endpoint: Endpoint, credentials: Credentials
+) -> None:
+    """TLS first. The application finds the client's name, which was checked, in the scope (ASGI's TLS extension)."""
+    try:
+        secure = await accept_tls(endpoint, credentials)
+    except TlsError as error:
+        host.note(f"handshake refused: {error}")
+        host.measure("handshakes refused")
+        return
+
+    async def introduced(scope: Any, receive: Any, send: Any) -> None:
+        scope.setdefault("extensions", {})["tls"] = {"client_cert_name": f"CN={secure.peer}" if secure.peer else None}
+        await app(scope, receive, send)
+
+    await _serve_connection(introduced, context, config, endpoint, _SecureServedStream(endpoint, secure))
+
+
+async def _serve_connection(
+    app: Application,
+    context: WorkerContext,
+    config: Config,
+    endpoint: Endpoint,
+    served: "_ServedStream | _SecureServedStream",
+) -> None:
+    # Hypercorn's annotations want a SocketStream; it uses no more of it than these have.
+    stream: Any = served
     try:
         await _PromptTCPServer(ASGIWrapper(app), config, context, {}, stream)
     finally:
@@ -121,12 +166,33 @@ class _Socket:
         return self.remote
 
 
+def _addresses(endpoint: Endpoint) -> _Socket:
+    return _Socket((endpoint.local, endpoint.port), (endpoint.remote, 49_152 + endpoint.flow % 16_384))
+
+
 class _ServedStream:
     """An endpoint as Hypercorn wants it: with a `socket`."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self.socket = _Socket((endpoint.local, endpoint.port), (endpoint.remote, 49_152 + endpoint.flow % 16_384))
+        self.socket = _addresses(endpoint)
         self.send_all = endpoint.send_all
         self.receive_some = endpoint.receive_some
         self.send_eof = endpoint.send_eof
         self.aclose = endpoint.aclose
+
+
+class _SecureServedStream:
+    """A TLS stream as Hypercorn wants it: with a handshake, which is over, and the `socket` below."""
+
+    def __init__(self, endpoint: Endpoint, secure: TlsStream) -> None:
+        self.transport_stream = _ServedStream(endpoint)
+        self.send_all = secure.send_all
+        self.receive_some = secure.receive_some
+        self.aclose = secure.aclose
+        self._protocol = secure.protocol
+
+    async def do_handshake(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def selected_alpn_protocol(self) -> str | None:
+        return self._protocol

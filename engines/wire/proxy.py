@@ -5,7 +5,7 @@ balance and to retry.
 """
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import httpx
 import trio
 
 from engines.lab.host import Host
+from engines.wire.forwarding import Forwarded, Receive, Send, passed_on, read_request, until_disconnect
 from engines.wire.http_client import http_client
 from engines.wire.http_server import serve_http
 from engines.wire.streaming import streaming
@@ -21,13 +22,6 @@ NGINX_BUFFER_BYTES = 4096
 """nginx: proxy_buffers 8 4k|8k, "equal to one memory page". What has not filled a buffer waits for the rest of it."""
 NGINX_READ_TIMEOUT_S = 60.0
 """nginx: proxy_read_timeout 60s, "only between two successive read operations"."""
-
-Message = dict[str, Any]
-Send = Callable[[Message], Awaitable[None]]
-Receive = Callable[[], Awaitable[Message]]
-
-_HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
-"""Fields that are for the next hop alone (RFC 9110, section 7.6.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +71,12 @@ async def pass_on(
     async def forward(scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        body = await _whole_body(receive)
-        if body is None:
+        request = await read_request(scope, receive)
+        if request is None:
             return
         exchange = _Exchange(host, send, buffering)
-        request = _Request(scope["method"], _target(scope), _passed_on(scope["headers"]), body)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_until_disconnect, receive, nursery.cancel_scope)
+            nursery.start_soon(until_disconnect, receive, nursery.cancel_scope)
             limit_s = timeout_s()
             with trio.move_on_after(limit_s) as patience:
                 await exchange.run(behind(), request, silence_s())
@@ -97,14 +90,6 @@ async def pass_on(
             servers.start_soon(serve_http, host, forward, port)
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    method: str
-    target: str
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-
-
 class _Exchange:
     """One request on its way through."""
 
@@ -114,10 +99,10 @@ class _Exchange:
         self._buffering = buffering
         self._started = False
 
-    async def run(self, http: httpx.AsyncClient, request: _Request, silence_s: float) -> None:
+    async def run(self, http: httpx.AsyncClient, request: Forwarded, silence_s: float) -> None:
         """Ask the upstream and pass the answer on; trouble with the upstream becomes a 502 or a 504."""
         timeout = httpx.Timeout(None, read=silence_s, pool=math.inf)
-        headers = httpx.Headers(request.headers)
+        headers = httpx.Headers(list(request.headers))
         try:
             async with streaming(
                 http, request.method, request.target, headers=headers, content=request.body or None, timeout=timeout
@@ -150,7 +135,7 @@ class _Exchange:
     async def _begin(self, response: httpx.Response) -> None:
         if not self._started:
             self._started = True
-            headers = [(name, value) for name, value in _passed_on(response.headers.raw) if not _for_the_proxy(name)]
+            headers = [(name, value) for name, value in passed_on(response.headers.raw) if not _for_the_proxy(name)]
             await self._send({"type": "http.response.start", "status": response.status_code, "headers": headers})
 
     async def _pass_on_in_buffers(
@@ -207,36 +192,6 @@ class _Pump:
             return await self._receive.receive()
         except trio.EndOfChannel:
             return None
-
-
-async def _whole_body(receive: Receive) -> bytes | None:
-    """The request's body; None when the client left in the middle of it. nginx, too, takes it whole by default."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        if not message.get("more_body", False):
-            return bytes(body)
-
-
-async def _until_disconnect(receive: Receive, scope: trio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
-
-
-def _target(scope: Any) -> str:
-    query = scope["query_string"].decode("ascii")
-    path: str = scope["raw_path"].decode("ascii")
-    return path if not query or "?" in path else f"{path}?{query}"
-
-
-def _passed_on(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Without what concerns one hop only; Host becomes the upstream's, and the body's length is counted anew if need be."""
-    kept = [(bytes(name), bytes(value)) for name, value in headers]
-    return [(name, value) for name, value in kept if name.lower() not in _HOP_BY_HOP | {b"host"}]
 
 
 def _for_the_proxy(name: bytes) -> bool:
