@@ -9,6 +9,7 @@ from engines.patterns import (
     push,
     request_response,
     short_polling,
+    sidecar,
     sse,
     stateful_stateless,
     sync_async,
@@ -25,6 +26,7 @@ PATTERNS: tuple[Pattern, ...] = (
     pub_sub.PATTERN,
     multiplexing.PATTERN,
     stateful_stateless.PATTERN,
+    sidecar.PATTERN,
 )
 
 

@@ -1,0 +1,146 @@
+"""A new sidecar while it runs: the new version takes the new connections, the old one finishes what it has begun.
+
+This is what Envoy calls a hot restart: the new process takes over the listening sockets, the old one drains (600 s unless
+configured) and goes. The service has nothing to do with it: no change, no test, no release.
+"""
+
+import math
+
+import trio
+
+from engines.lab.facts import (
+    ConnectionClosed,
+    KnobTurned,
+    Measured,
+    MessageStarted,
+    Noted,
+    StateChanged,
+    WaitStarted,
+    WorkStarted,
+)
+from engines.lab.host import Host
+from engines.lab.knobs import Choice, Number
+from engines.lab.scenario import HostSpec
+from engines.patterns.contract import Beat, Lesson
+from engines.patterns.sidecar.mesh import (
+    EGRESS,
+    FAIL_KNOB,
+    INTERVAL_KNOB,
+    KILL_BILLING,
+    KILL_ORDERS,
+    KILL_ORDERS_PROXY,
+    SERVICE,
+    SERVICE_KNOB,
+    UNPLUG_ORDERS,
+    billing,
+    egress,
+    orders,
+)
+from engines.patterns.sidecar.versions import turned
+from engines.wire.http1 import Http1Dissector
+from engines.wire.http_client import http_client
+from engines.wire.retries import RetryPolicy
+from engines.wire.upstream import Settings
+
+# --- the sidecar, in two versions (the services are those of the mesh) ----------------------------------------------------
+
+VERSIONS = {
+    "1": Settings(),
+    "2": Settings(RetryPolicy(retries=2)),
+}
+"""What is new in version 2: it asks again, and it marks each request with a trace."""
+
+DRAIN, ABRUPT = "drain", "stop, then start"
+
+
+async def proxy(host: Host) -> None:
+    """Runs the version that is wanted. Another one takes its place in either of two ways."""
+    async with trio.open_nursery() as nursery:
+        while True:
+            version = str(host.knobs["sidecar-version"])
+            retiring, life = trio.Event(), trio.CancelScope()
+            host.state("version", version)
+            nursery.start_soon(run_version, host, version, retiring, life)
+            await turned(host, "sidecar-version", version)
+            host.measure("swaps")
+            if host.knobs["swap"] == DRAIN:
+                retiring.set()
+                await trio.lowlevel.checkpoint()  # the port is free when the old version has heard
+                nursery.start_soon(end_late, life, host.knobs.number("drain-time"))
+            else:
+                life.cancel()
+                await host.work("start", host.knobs.number("start-time"))
+
+
+async def run_version(host: Host, version: str, retiring: trio.Event, life: trio.CancelScope) -> None:
+    """Serve until `retiring`, and then until nothing is under way, or until `life` ends."""
+    with life:
+        async with http_client(host) as http:
+            await egress(
+                host,
+                http,
+                ["billing"],
+                lambda: VERSIONS[version],
+                lambda name: f"http://{name}:{SERVICE}",
+                traces=version == "2",
+                draining=retiring,
+            )
+        host.note(f"version {version} has finished what it had begun")
+
+
+async def end_late(life: trio.CancelScope, after_s: float) -> None:
+    """Patience with what is under way has its end."""
+    await trio.sleep(after_s)
+    life.cancel()
+
+
+# --- the lesson ---------------------------------------------------------------------------------------------------------
+
+LESSON = Lesson(
+    name="swap-live",
+    title="A new sidecar, live",
+    purpose="Swap the sidecar for a newer version while requests are under way: the service notices that it fails less.",
+    hosts=(
+        HostSpec("orders", orders, machine="pod-1"),
+        HostSpec("orders-proxy", proxy, "its sidecar", machine="pod-1"),
+        HostSpec("billing", billing),
+    ),
+    protocols={EGRESS: Http1Dissector, SERVICE: Http1Dissector},
+    network={"latency": 0.1},
+    until_s=30.0,
+    knobs=(
+        Choice("sidecar-version", "sidecar version", "1", ("1", "2"),
+               "1 asks once; 2 retries twice and marks requests with a trace"),
+        Choice("swap", "swap by", DRAIN, (DRAIN, ABRUPT),
+               "drain: the new one listens, the old one finishes; or the old one stops, then the new one starts"),
+        Number("drain-time", "drains for at most", "s", 10.0, 0.0, math.inf, 1.0,
+               "how long the old version may take to finish (Envoy 1.x: 600 s)", ratio=2.0),
+        Number("start-time", "start takes", "s", 1.0, 0.0, 60.0, 0.5, "how long nobody listens when the old one stops first"),
+        FAIL_KNOB,
+        INTERVAL_KNOB,
+        SERVICE_KNOB,
+    ),
+    faults=(KILL_ORDERS_PROXY, KILL_BILLING, KILL_ORDERS, UNPLUG_ORDERS),
+    metrics=("measured:asked", "measured:answered", "measured:failed", "measured:swaps", "measured:retries",
+             "measured:requests at billing", "open"),
+    beats=(
+        Beat(KnobTurned, "A new version of the sidecar is wanted. Nobody asks the people who own the service.",
+             {"knob": "sidecar-version"}),
+        Beat(Noted, "{text}. Its connections are closed, and no request was lost.", {"text": "version"}),
+        Beat(Measured, "A swap begins.", {"what": "swaps"}),
+        Beat(WorkStarted, "The old version is gone and the new one starts: for this long, localhost refuses the service.",
+             {"label": "start"}),
+        Beat(StateChanged, "Version {value} of the sidecar listens.", {"key": "version"}),
+        Beat(WaitStarted, "This is new: the sidecar asks again. The service hears nothing of it: {label}.", {"label": "retry"}),
+        Beat(Noted, "The service is told of the failure: {text}.", {"host": "orders", "text": "no bill"}),
+        Beat(ConnectionClosed, "The old version closes a connection once its answer is out.", {"host": "orders-proxy"}),
+        Beat(MessageStarted, "{label}: one of billing's bad moments.", {"sender": "billing", "label": "503"}),
+    ),
+    try_next=(
+        "Set the version to 2 while a request is under way: it gets its answer from the old one, the next from the new one.",
+        "Set the version to 2: about 1 request in 40 still fails, where 3 in 10 did. The service was not touched.",
+        "Swap by stop, then start: what was under way fails, and for a second localhost refuses.",
+        "Set the service time to 5 s and the drain time to 1 s, then swap: patience ends, and with it what was under way.",
+        "Go back to version 1: the old troubles come back as quickly. Rolling back is a swap as well.",
+    ),
+)  # fmt: skip
