@@ -4,13 +4,14 @@ It sees no request, so it cannot ask again; it sees no status, so 503 is as good
 connection begins, so that all requests of a connection that is kept go to the same one.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from engines.lab.facts import ConnectionOpening, MessageStarted, Noted, WaitStarted
 from engines.lab.host import Host
@@ -89,14 +90,17 @@ async def billing(host: Host) -> None:
             return PlainTextResponse("bill\n")
         if host.knobs["trouble"] == NO_INK:
             return PlainTextResponse("no ink\n", 503)
-        return StreamingResponse(half_a_bill(), headers={"content-length": "5"})
+        return HalfABill()
 
     await serve_http(host, Starlette(routes=[Route("/bill/{number}", bill)]), SERVICE)
 
 
-async def half_a_bill() -> AsyncIterator[bytes]:
-    """Five bytes were promised."""
-    yield b"bi"
+class HalfABill(Response):
+    """Five bytes are promised, two are sent, and then the server hangs up."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+        await send({"type": "http.response.body", "body": b"bi", "more_body": True})
 
 
 # --- the lesson ---------------------------------------------------------------------------------------------------------
@@ -146,7 +150,7 @@ LESSON = Lesson(
         "Look at billing-2 at layer 4: it has nothing to do. The one connection that is kept went to billing-1.",
         "Let billing hang up instead: at layer 4 the service gets half an answer, at layer 7 a whole one, from the other.",
         "Kill billing-1 at layer 4: the service's connection ends, and its next one is joined to billing-2.",
-        "Set the interval to 0.25 s at layer 4: bills overlap, so there are two connections, and both instances have work.",
+        "Ask every 0.25 s at layer 4: bills overlap and need several connections, so that both instances have work.",
         "Compare the delay: layer 4 costs less time in itself, as it reads nothing. Here neither has a cost of its own.",
     ),
 )  # fmt: skip

@@ -132,7 +132,7 @@ LESSON = Lesson(
     ),
     faults=(KILL_ORDERS_PROXY, KILL_BILLING_PROXY, KILL_BILLING, UNPLUG_ORDERS),
     metrics=("measured:asked", "measured:answered", "measured:failed", "measured:handshakes refused",
-             "measured:callers refused", "measured:requests at billing", "connections", "resets"),
+             "measured:callers refused", "measured:requests at billing", "connections"),
     beats=(
         Beat(MessageStarted, "{label}: the one thing said in plain. An observer learns who is wanted (SNI) and which protocol is"
              " offered (ALPN), but not who asks.", {"label": "ClientHello"}),

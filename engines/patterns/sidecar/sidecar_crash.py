@@ -134,7 +134,7 @@ LESSON = Lesson(
     ),
     faults=(KILL_ORDERS_PROXY, KILL_BILLING_PROXY, KILL_BILLING, UNPLUG_ORDERS),
     metrics=("measured:asked", "measured:answered", "measured:failed", "measured:crashes", "measured:gone around",
-             "connections", "resets"),
+             "connections", "delay-max"),
     beats=(
         Beat(Noted, "{text}. What was under way is lost, and nobody listens on localhost: the service is an island.",
              {"text": "the sidecar has crashed"}),
