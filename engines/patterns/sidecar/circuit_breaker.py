@@ -89,7 +89,7 @@ LESSON = Lesson(
     ),
     protocols={EGRESS: Http1Dissector, SERVICE: Http1Dissector},
     network={"latency": 0.1},
-    until_s=60.0,
+    until_s=45.0,
     knobs=(
         Number("sick", "sick instances", "", 1, 0, 3, 1, "how many of the three answer 503", integer=True),
         Toggle("ejection", "ejection", True, "whether an instance that fails again and again gets no requests for a while"),
@@ -100,7 +100,7 @@ LESSON = Lesson(
                "when ejected ones may come back (Envoy 1.x: 10 s)", ratio=2.0),
         Number("most-ejected", "ejects at most", "%", 0.1, 0.0, 1.0, 0.1, "of all instances, but always one (Envoy 1.x: 10 %)"),
         Toggle("breaker", "circuit breaker", True, "whether the circuit opens after failures in a row, whoever they came from"),
-        Number("breaker-limit", "opens after", "", 5, 1, 100, 1, "failures in a row of the service", integer=True),
+        Number("breaker-limit", "opens after", "", 15, 1, 100, 1, "failures in a row of the service", integer=True),
         Number("breaker-time", "open for", "s", 5.0, 0.1, 600.0, 1.0, "until one request may try", ratio=2.0),
         Number("retries", "retries", "", 0, 0, 10, 1, "how often the sidecar asks again", integer=True),
         Number("sick-time", "sick answer takes", "s", 1.0, 0.0, 30.0, 0.5, "how long a sick instance works for its 503"),
@@ -132,7 +132,7 @@ LESSON = Lesson(
     ),
     try_next=(
         "Turn ejection off: one bill in three fails, for ever.",
-        "Make all three sick: one is ejected, the others go on failing, and the circuit opens and tries again every 5 s.",
+        "Make all three sick: one is ejected, and after 15 failures in a row the circuit opens. Every 5 s one request may try.",
         "Make all three sick and turn the breaker off: each failure takes over a second, and the sick get no rest.",
         "Eject for 5 s at a time and sweep every second: the sick one is back soon, and out again, longer each time.",
         "Make two sick and let all be ejected: when fewer than half are left, the sidecar asks them all again (its panic).",

@@ -28,7 +28,7 @@ from engines.patterns.sidecar.mesh import (
 from engines.patterns.troubles import DROP_PACKET
 from engines.wire.http1 import Http1Dissector
 from engines.wire.http_client import http_client
-from engines.wire.retries import CONDITIONS, RetryPolicy
+from engines.wire.retries import RetryPolicy
 from engines.wire.upstream import Settings
 
 # --- the sidecar (the services are those of the mesh) ---------------------------------------------------------------------
@@ -73,7 +73,7 @@ LESSON = Lesson(
     knobs=(
         Number("retries", "retries", "", 1, 0, 10, 1, "how often the sidecar asks again (Envoy: none unless configured, then 1)",
                integer=True),
-        Choice("retry-on", "retries on", "5xx", CONDITIONS, "what is worth a retry, in Envoy's words"),
+        Choice("retry-on", "retries on", "5xx", ("5xx", "reset", "connect-failure"), "what is worth a retry, in Envoy's words"),
         Number("back-off", "back-off base", "s", 0.025, 0.0, 5.0, 0.1,
                "the pause before retry N is random below (2^N - 1) times this, at most ten times this (Envoy: 25 ms)", ratio=2.0),
         *BUDGET_KNOBS,

@@ -1,7 +1,7 @@
 """A retry storm: who asks r times more, through a proxy that asks s times more, asks (1 + r) x (1 + s) times in all.
 
 When everything fails, each layer multiplies the load, just when there is least strength to bear it. A service that stood
-still for three seconds finds a queue whose requests nobody waits for any more; it works them off in vain, while their
+still for five seconds finds a queue whose requests nobody waits for any more; it works them off in vain, while their
 retries queue behind them. So it stays down although nothing is wrong with it. The cures: retry at one layer only, and
 within a budget.
 """
@@ -88,7 +88,7 @@ async def proxy(host: Host) -> None:
 
 # --- the service that answers ---------------------------------------------------------------------------------------------
 
-STALL_AT_S = 5.0
+STALL_AT_S = 4.0
 
 
 async def billing(host: Host) -> None:
@@ -148,26 +148,26 @@ async def client_watched(request: Request) -> AsyncIterator[Client]:
 LESSON = Lesson(
     name="retry-storm",
     title="Retry storm",
-    purpose="Billing stands still for 3 s, once. See the retries of the app and of its sidecar multiply, and keep it down.",
+    purpose="Billing stands still for 5 s, once. See the retries of the app and of its sidecar multiply, and keep it down.",
     hosts=(
         HostSpec("orders", orders, machine="pod-1"),
         HostSpec("orders-proxy", proxy, "its sidecar", machine="pod-1"),
         HostSpec("billing", billing),
     ),
     protocols={EGRESS: Http1Dissector, SERVICE: Http1Dissector},
-    network={"latency": 0.05},
-    until_s=40.0,
+    network={"latency": 0.1},
+    until_s=36.0,
     knobs=(
         Number("app-retries", "retries of the app", "", 2, 0, 10, 1, "how often the service itself asks again", integer=True),
         Number("proxy-retries", "retries of the sidecar", "", 1, 0, 10, 1,
                "how often the sidecar asks again, for each time that it is asked (Envoy: none unless configured, then 1)",
                integer=True),
         *BUDGET_KNOBS,
-        Number("stall", "stands still for", "s", 3.0, 0.0, 60.0, 1.0, "how long billing does nothing, once, after 5 s"),
-        Number(TRY_KNOB.name, TRY_KNOB.title, "s", 1.0, TRY_KNOB.minimum, TRY_KNOB.maximum, 0.5, TRY_KNOB.help, ratio=2.0),
+        Number("stall", "stands still for", "s", 5.0, 0.0, 60.0, 1.0, "how long billing does nothing, once, after 4 s"),
+        Number(TRY_KNOB.name, TRY_KNOB.title, "s", 2.0, TRY_KNOB.minimum, TRY_KNOB.maximum, 0.5, TRY_KNOB.help, ratio=2.0),
         Number(FAIL_KNOB.name, FAIL_KNOB.title, "%", 0.0, 0.0, 1.0, 0.5, FAIL_KNOB.help),
-        Number(INTERVAL_KNOB.name, INTERVAL_KNOB.title, "s", 0.5, 0.1, 60.0, 0.25, INTERVAL_KNOB.help),
-        Number(SERVICE_KNOB.name, SERVICE_KNOB.title, "s", 0.35, 0.0, 30.0, 0.05, SERVICE_KNOB.help),
+        Number(INTERVAL_KNOB.name, INTERVAL_KNOB.title, "s", 1.0, 0.1, 60.0, 0.25, INTERVAL_KNOB.help),
+        Number(SERVICE_KNOB.name, SERVICE_KNOB.title, "s", 0.5, 0.0, 30.0, 0.05, SERVICE_KNOB.help),
     ),
     faults=(KILL_BILLING, KILL_ORDERS, KILL_ORDERS_PROXY, UNPLUG_ORDERS),
     metrics=("measured:asked", "measured:answered", "measured:failed", "measured:requests at billing",

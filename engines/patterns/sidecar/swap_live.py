@@ -10,7 +10,6 @@ import trio
 
 from engines.lab.facts import (
     ConnectionClosed,
-    KnobTurned,
     Measured,
     MessageStarted,
     Noted,
@@ -50,18 +49,19 @@ VERSIONS = {
 }
 """What is new in version 2: it asks again, and it marks each request with a trace."""
 
+IN_TURN, TURN_S = "in turn", 8.0
 DRAIN, ABRUPT = "drain", "stop, then start"
 
 
 async def proxy(host: Host) -> None:
     """Runs the version that is wanted. Another one takes its place in either of two ways."""
+    version = "1"
     async with trio.open_nursery() as nursery:
         while True:
-            version = str(host.knobs["sidecar-version"])
             retiring, life = trio.Event(), trio.CancelScope()
             host.state("version", version)
             nursery.start_soon(run_version, host, version, retiring, life)
-            await turned(host, "sidecar-version", version)
+            version = await next_version(host, version)
             host.measure("swaps")
             if host.knobs["swap"] == DRAIN:
                 retiring.set()
@@ -70,6 +70,18 @@ async def proxy(host: Host) -> None:
             else:
                 life.cancel()
                 await host.work("start", host.knobs.number("start-time"))
+
+
+async def next_version(host: Host, version: str) -> str:
+    """Wait until another version is wanted; in turn, each has its time."""
+    while True:
+        wanted = str(host.knobs["sidecar-version"])
+        if wanted not in (version, IN_TURN):
+            return wanted
+        with trio.move_on_after(TURN_S if wanted == IN_TURN else math.inf) as turn:
+            await turned(host, "sidecar-version", wanted)
+        if turn.cancelled_caught:
+            return "2" if version == "1" else "1"
 
 
 async def run_version(host: Host, version: str, retiring: trio.Event, life: trio.CancelScope) -> None:
@@ -99,7 +111,7 @@ async def end_late(life: trio.CancelScope, after_s: float) -> None:
 LESSON = Lesson(
     name="swap-live",
     title="A new sidecar, live",
-    purpose="Swap the sidecar for a newer version while requests are under way: the service notices that it fails less.",
+    purpose="The sidecar is swapped while requests are under way, every 8 s: all that the service notices is how often it fails.",
     hosts=(
         HostSpec("orders", orders, machine="pod-1"),
         HostSpec("orders-proxy", proxy, "its sidecar", machine="pod-1"),
@@ -109,8 +121,8 @@ LESSON = Lesson(
     network={"latency": 0.1},
     until_s=30.0,
     knobs=(
-        Choice("sidecar-version", "sidecar version", "1", ("1", "2"),
-               "1 asks once; 2 retries twice and marks requests with a trace"),
+        Choice("sidecar-version", "sidecar version", IN_TURN, ("1", "2", IN_TURN),
+               "1 asks once; 2 retries twice and marks requests with a trace; in turn: 8 s each"),
         Choice("swap", "swap by", DRAIN, (DRAIN, ABRUPT),
                "drain: the new one listens, the old one finishes; or the old one stops, then the new one starts"),
         Number("drain-time", "drains for at most", "s", 10.0, 0.0, math.inf, 1.0,
@@ -124,10 +136,8 @@ LESSON = Lesson(
     metrics=("measured:asked", "measured:answered", "measured:failed", "measured:swaps", "measured:retries",
              "measured:requests at billing", "open"),
     beats=(
-        Beat(KnobTurned, "A new version of the sidecar is wanted. Nobody asks the people who own the service.",
-             {"knob": "sidecar-version"}),
         Beat(Noted, "{text}. Its connections are closed, and no request was lost.", {"text": "version"}),
-        Beat(Measured, "A swap begins.", {"what": "swaps"}),
+        Beat(Measured, "Another version of the sidecar is wanted. Nobody asks the people who own the service.", {"what": "swaps"}),
         Beat(WorkStarted, "The old version is gone and the new one starts: for this long, localhost refuses the service.",
              {"label": "start"}),
         Beat(StateChanged, "Version {value} of the sidecar listens.", {"key": "version"}),
@@ -137,10 +147,10 @@ LESSON = Lesson(
         Beat(MessageStarted, "{label}: one of billing's bad moments.", {"sender": "billing", "label": "503"}),
     ),
     try_next=(
-        "Set the version to 2 while a request is under way: it gets its answer from the old one, the next from the new one.",
-        "Set the version to 2: about 1 request in 40 still fails, where 3 in 10 did. The service was not touched.",
+        "Set the version to 2: it takes over at once. What is under way gets its answer from the old one, the next from the new.",
+        "Set the version to 2 for good: 1 request in 37 fails, where 3 in 10 did with version 1. The service was not touched.",
         "Swap by stop, then start: what was under way fails, and for a second localhost refuses.",
-        "Set the service time to 5 s and the drain time to 1 s, then swap: patience ends, and with it what was under way.",
-        "Go back to version 1: the old troubles come back as quickly. Rolling back is a swap as well.",
+        "Set the service time to 5 s and the drain time to 1 s: patience ends, and with it what was under way.",
+        "Set the version to 1: the old troubles are back. Rolling back is a swap like any other.",
     ),
 )  # fmt: skip

@@ -70,19 +70,21 @@ async def shipping(host: Host) -> None:
 
 
 async def service(host: Host, knob: str) -> None:
-    """Runs with a version of the library until another is wanted; that takes a release of the whole service."""
+    """Runs with the version of the library that was released last; another one takes a release of the whole service."""
     while True:
-        version = str(host.knobs[knob])
+        version: str = host.disk.setdefault("library", INITIAL[host.name])
         host.state("library", version)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(LIBRARY[version], host)
             await turned(host, knob, version)
             await host.work("change and test", host.knobs.number("release-time"))
             nursery.cancel_scope.cancel()
+        host.disk["library"] = str(host.knobs[knob])
         host.measure("releases")
         await host.work("restart", RESTART_S)
 
 
+INITIAL = {"orders": "1", "shipping": "2"}
 RESTART_S = 1.0
 
 
