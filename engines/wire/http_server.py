@@ -4,7 +4,7 @@ Hypercorn's own connection class does the protocols; we accept the connections a
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import trio
@@ -30,6 +30,14 @@ MAX_STREAMS = 100
 Application = Callable[[Any, Any, Any], Any]
 
 
+@dataclass(frozen=True)
+class Draining:
+    """How a server is told to finish: set `begun`; when `port_free` is set, another may listen in its place."""
+
+    begun: trio.Event = field(default_factory=trio.Event)
+    port_free: trio.Event = field(default_factory=trio.Event)
+
+
 async def serve_http(
     host: Host,
     app: Application,
@@ -39,7 +47,7 @@ async def serve_http(
     heartbeat: Callable[[], Heartbeat | None] = lambda: None,
     max_streams: Callable[[], int] = lambda: MAX_STREAMS,
     tls: Callable[[], Credentials] | None = None,
-    draining: trio.Event | None = None,
+    draining: Draining | None = None,
 ) -> None:
     """Serve an ASGI application on `port` until cancelled.
 
@@ -49,7 +57,7 @@ async def serve_http(
     the program: in a laboratory a bug must not look like a lesson. A ClientDisconnect or WebSocketDisconnect that the
     application lets through is no bug, and ends only the request.
     With `tls`, asked at each new connection too, it speaks inside TLS, by the protocol that ALPN agrees on; a handshake that
-    fails is noted and counted ("handshakes refused"). Once `draining` is set it takes no new connections, closes those that
+    fails is noted and counted ("handshakes refused"). Once `draining` has begun it takes no new connections, closes those that
     idle, answers what has been asked, and returns.
     Raises OSError when the port is in use.
     """
@@ -65,9 +73,10 @@ async def serve_http(
             failures.append(error)
             nursery.cancel_scope.cancel()
 
-    async def drain(wanted: trio.Event) -> None:
-        await wanted.wait()
+    async def drain(draining: Draining) -> None:
+        await draining.begun.wait()
         listener.close()
+        draining.port_free.set()
         await context.terminated.set()
 
     await trio.lowlevel.checkpoint_if_cancelled()  # a program that was killed before it got here must not take the port
@@ -79,7 +88,7 @@ async def serve_http(
                 try:
                     endpoint = await listener.accept()
                 except trio.ClosedResourceError:
-                    if draining is None or not draining.is_set():
+                    if draining is None or not draining.begun.is_set():
                         raise
                     break
                 config = _config(keep_alive_s(), heartbeat(), max_streams())

@@ -22,7 +22,7 @@ from engines.wire.forwarding import Answer, Forwarded, forwarding
 from engines.wire.h2_client import h2_client
 from engines.wire.h2_stream import H2Options
 from engines.wire.http_client import http_client
-from engines.wire.http_server import serve_http
+from engines.wire.http_server import Draining, serve_http
 from engines.wire.tls import Credentials
 from engines.wire.tracing import HEADER, next_hop
 from engines.wire.upstream import Settings, Upstream
@@ -122,7 +122,7 @@ async def egress(
     url: Callable[[str], str],
     *,
     traces: bool = True,
-    draining: trio.Event | None = None,
+    draining: Draining | None = None,
 ) -> None:
     """Take what the service asks on localhost to one of `upstreams`, as `settings` say."""
     upstream = Upstream(host, http, upstreams, settings, url)

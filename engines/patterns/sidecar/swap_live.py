@@ -38,6 +38,7 @@ from engines.patterns.sidecar.mesh import (
 from engines.patterns.sidecar.versions import turned
 from engines.wire.http1 import Http1Dissector
 from engines.wire.http_client import http_client
+from engines.wire.http_server import Draining
 from engines.wire.retries import RetryPolicy
 from engines.wire.upstream import Settings
 
@@ -55,20 +56,21 @@ DRAIN, ABRUPT = "drain", "stop, then start"
 
 async def proxy(host: Host) -> None:
     """Runs the version that is wanted. Another one takes its place in either of two ways."""
-    version = "1"
+    version = "2" if host.knobs["sidecar-version"] == "2" else "1"
     async with trio.open_nursery() as nursery:
         while True:
-            retiring, life = trio.Event(), trio.CancelScope()
+            retiring, life = Draining(), trio.CancelScope()
             host.state("version", version)
             nursery.start_soon(run_version, host, version, retiring, life)
             version = await next_version(host, version)
             host.measure("swaps")
             if host.knobs["swap"] == DRAIN:
-                retiring.set()
-                await trio.lowlevel.checkpoint()  # the port is free when the old version has heard
+                retiring.begun.set()
                 nursery.start_soon(end_late, life, host.knobs.number("drain-time"))
+                await retiring.port_free.wait()
             else:
                 life.cancel()
+                await retiring.port_free.wait()
                 await host.work("start", host.knobs.number("start-time"))
 
 
@@ -84,8 +86,15 @@ async def next_version(host: Host, version: str) -> str:
             return "2" if version == "1" else "1"
 
 
-async def run_version(host: Host, version: str, retiring: trio.Event, life: trio.CancelScope) -> None:
-    """Serve until `retiring`, and then until nothing is under way, or until `life` ends."""
+async def run_version(host: Host, version: str, retiring: Draining, life: trio.CancelScope) -> None:
+    """Serve until `retiring` begins, and then until nothing is under way, or until `life` ends."""
+    try:
+        await serve(host, version, retiring, life)
+    finally:
+        retiring.port_free.set()
+
+
+async def serve(host: Host, version: str, retiring: Draining, life: trio.CancelScope) -> None:
     with life:
         async with http_client(host) as http:
             await egress(
@@ -137,7 +146,8 @@ LESSON = Lesson(
              "measured:requests at billing", "open"),
     beats=(
         Beat(Noted, "{text}. Its connections are closed, and no request was lost.", {"text": "version"}),
-        Beat(Measured, "Another version of the sidecar is wanted. Nobody asks the people who own the service.", {"what": "swaps"}),
+        Beat(Measured, "Another version of the sidecar is wanted. Nobody asks the people who own the service.",
+             {"what": "swaps"}),
         Beat(WorkStarted, "The old version is gone and the new one starts: for this long, localhost refuses the service.",
              {"label": "start"}),
         Beat(StateChanged, "Version {value} of the sidecar listens.", {"key": "version"}),
