@@ -60,14 +60,18 @@ def forwarding(handle: Callable[[Forwarded], Awaitable[Answer]]) -> Callable[[An
         request = await read_request(scope, receive)
         if request is None:
             return
+        answer: Answer | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(until_disconnect, receive, nursery.cancel_scope)
             answer = await handle(request)
-            headers = [(name, value) for name, value in answer.headers if name.lower() != b"content-length"]
-            headers.append((b"content-length", str(len(answer.body)).encode("ascii")))
-            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-            await send({"type": "http.response.body", "body": answer.body, "more_body": False})
             nursery.cancel_scope.cancel()
+        if answer is None:
+            return
+        # Outside of that: a server tells the application of the end of its own response in the same words as of a hang-up.
+        headers = [(name, value) for name, value in answer.headers if name.lower() != b"content-length"]
+        headers.append((b"content-length", str(len(answer.body)).encode("ascii")))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
     return application
 

@@ -50,7 +50,7 @@ VERSIONS = {
 }
 """What is new in version 2: it asks again, and it marks each request with a trace."""
 
-IN_TURN, TURN_S = "in turn", 8.0
+IN_TURN, TURN_S = "in turn", 7.3
 DRAIN, ABRUPT = "drain", "stop, then start"
 
 
@@ -106,6 +106,7 @@ async def serve(host: Host, version: str, retiring: Draining, life: trio.CancelS
                 traces=version == "2",
                 draining=retiring,
             )
+    if not life.cancelled_caught:
         host.note(f"version {version} has finished what it had begun")
 
 
@@ -120,7 +121,7 @@ async def end_late(life: trio.CancelScope, after_s: float) -> None:
 LESSON = Lesson(
     name="swap-live",
     title="A new sidecar, live",
-    purpose="The sidecar is swapped while requests are under way, every 8 s: all that the service notices is how often it fails.",
+    purpose="The sidecar is swapped every 7.3 s, with requests under way. All that the service notices: how often it fails.",
     hosts=(
         HostSpec("orders", orders, machine="pod-1"),
         HostSpec("orders-proxy", proxy, "its sidecar", machine="pod-1"),
@@ -131,7 +132,7 @@ LESSON = Lesson(
     until_s=30.0,
     knobs=(
         Choice("sidecar-version", "sidecar version", IN_TURN, ("1", "2", IN_TURN),
-               "1 asks once; 2 retries twice and marks requests with a trace; in turn: 8 s each"),
+               "1 asks once; 2 retries twice and marks requests with a trace; in turn: 7.3 s each"),
         Choice("swap", "swap by", DRAIN, (DRAIN, ABRUPT),
                "drain: the new one listens, the old one finishes; or the old one stops, then the new one starts"),
         Number("drain-time", "drains for at most", "s", 10.0, 0.0, math.inf, 1.0,
@@ -145,7 +146,7 @@ LESSON = Lesson(
     metrics=("measured:asked", "measured:answered", "measured:failed", "measured:swaps", "measured:retries",
              "measured:requests at billing", "open"),
     beats=(
-        Beat(Noted, "{text}. Its connections are closed, and no request was lost.", {"text": "version"}),
+        Beat(Noted, "{text}: what it was asked has been answered, and its connections are closed.", {"text": "version"}),
         Beat(Measured, "Another version of the sidecar is wanted. Nobody asks the people who own the service.",
              {"what": "swaps"}),
         Beat(WorkStarted, "The old version is gone and the new one starts: for this long, localhost refuses the service.",
