@@ -118,6 +118,18 @@ def test_a_port_belongs_to_the_machine() -> None:
     assert complaints == []
 
 
+def test_who_is_killed_at_its_first_steps_leaves_the_port_to_its_successor() -> None:
+    """Its child task comes to listen when it is dead already, at the moment at which the next program does the same."""
+
+    async def later(host: Host) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(echo, host)
+
+    answers: list[float] = []
+    run(HostSpec("app", asking("sidecar", answers)), HostSpec("sidecar", later), commands={0.0: "restart sidecar"})
+    assert len(answers) == 8
+
+
 def test_a_machine_has_one_cable() -> None:
     """Unplugging one of its programs takes them all off the network, and mends with either's name."""
     near: list[float] = []

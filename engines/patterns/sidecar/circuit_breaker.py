@@ -32,7 +32,7 @@ from engines.wire.http_server import serve_http
 from engines.wire.retries import RetryPolicy
 from engines.wire.upstream import Settings
 
-INSTANCES = ("billing-1", "billing-2", "billing-3")
+INSTANCES = ("billing1", "billing2", "billing3")
 
 # --- three instances of one service (the service that asks is that of the mesh) -------------------------------------------
 
@@ -84,7 +84,7 @@ LESSON = Lesson(
     purpose="One of three instances is sick: see it ejected after five failures. Make all sick: the circuit opens.",
     hosts=(
         HostSpec("orders", orders, machine="pod-1"),
-        HostSpec("orders-proxy", proxy, "its sidecar", machine="pod-1"),
+        HostSpec("orders.proxy", proxy, "its sidecar", machine="pod-1"),
         *(HostSpec(name, billing) for name in INSTANCES),
     ),
     protocols={EGRESS: Http1Dissector, SERVICE: Http1Dissector},
@@ -109,10 +109,10 @@ LESSON = Lesson(
     ),
     faults=(
         KILL_ORDERS, KILL_ORDERS_PROXY, UNPLUG_ORDERS,
-        Fault("kill-billing", "kill billing-3", "k", "kill billing-3",
-              "an instance dies: who asks it is refused, which counts as a failure too", off="restart billing-3"),
-        Fault("cut-billing", "cut off billing-2", "b", "unplug billing-2",
-              "an instance falls silent: attempts there wait for the limit of the connection or the route", off="plug billing-2"),
+        Fault("kill-billing", "kill billing3", "k", "kill billing3",
+              "an instance dies: who asks it is refused, which counts as a failure too", off="restart billing3"),
+        Fault("cut-billing", "cut off billing2", "b", "unplug billing2",
+              "an instance falls silent: attempts there wait for the limit of the connection or the route", off="plug billing2"),
     ),
     metrics=("measured:asked", "measured:answered", "measured:failed", "measured:failed fast", "measured:ejections",
              "measured:times opened", "measured:sick answers", "delay-max"),
@@ -137,6 +137,6 @@ LESSON = Lesson(
         "Eject for 5 s at a time and sweep every second: the sick one is back soon, and out again, longer each time.",
         "Make two sick and let all be ejected: when fewer than half are left, the sidecar asks them all again (its panic).",
         "Set retries to 1: the second attempt mostly goes to another instance, and 4 bills fail instead of 10.",
-        "Kill billing-3 as well: a refused connection is a failure. But one instance is out already, and 10 % of three is none.",
+        "Kill billing3 as well: a refused connection is a failure. But one instance is out already, and 10 % of three is none.",
     ),
 )  # fmt: skip

@@ -39,7 +39,7 @@ from engines.wire.layer4 import layer4_proxy
 from engines.wire.retries import RetryPolicy
 from engines.wire.upstream import Settings
 
-INSTANCES = ("billing-1", "billing-2")
+INSTANCES = ("billing1", "billing2")
 
 # --- two kinds of proxy ---------------------------------------------------------------------------------------------------
 
@@ -111,7 +111,7 @@ LESSON = Lesson(
     purpose="A proxy that copies bytes can neither ask again nor share requests out: compare layer 4 with layer 7.",
     hosts=(
         HostSpec("orders", orders, machine="pod-1"),
-        HostSpec("orders-proxy", proxy, "its sidecar", machine="pod-1"),
+        HostSpec("orders.proxy", proxy, "its sidecar", machine="pod-1"),
         *(HostSpec(name, billing) for name in INSTANCES),
     ),
     protocols={EGRESS: Http1Dissector, SERVICE: Http1Dissector},
@@ -128,10 +128,10 @@ LESSON = Lesson(
     ),
     faults=(
         KILL_ORDERS, KILL_ORDERS_PROXY, UNPLUG_ORDERS, DROP_PACKET,
-        Fault("kill-billing", "kill billing-1", "k", "kill billing-1", "an instance dies, and its connections with it",
-              off="restart billing-1"),
+        Fault("kill-billing", "kill billing1", "k", "kill billing1", "an instance dies, and its connections with it",
+              off="restart billing1"),
     ),
-    metrics=("measured:asked", "measured:answered", "measured:failed", "measured:asked billing-1", "measured:asked billing-2",
+    metrics=("measured:asked", "measured:answered", "measured:failed", "measured:asked billing1", "measured:asked billing2",
              "measured:retries", "connections", "delay"),
     beats=(
         Beat(WaitStarted, "Layer 7 has the request and has read the status: it asks again, and the other instance: {label}.",
@@ -139,17 +139,17 @@ LESSON = Lesson(
         Beat(Noted, "The bytes of the failure were passed on like any others: {text}.", {"host": "orders", "text": "no bill"}),
         Beat(ConnectionOpening, "The sidecar joins the service's connection to one of {server}. At layer 4 that is settled for"
              " as long"
-             " as the connection lasts.", {"client": "orders-proxy"}),
+             " as the connection lasts.", {"client": "orders.proxy"}),
         Beat(MessageStarted, "{sender} fails: {label}.", {"sender": "billing", "label": "503"}),
         Beat(MessageStarted, "The same request goes on. Layer 4 copied its bytes, layer 7 has read it and written a new one.",
-             {"sender": "orders-proxy", "label": "GET"}),
-        Beat(MessageStarted, "{label}: an answer like any other, for who copies bytes.", {"sender": "orders-proxy"}),
+             {"sender": "orders.proxy", "label": "GET"}),
+        Beat(MessageStarted, "{label}: an answer like any other, for who copies bytes.", {"sender": "orders.proxy"}),
     ),
     try_next=(
         "Set the layer to 7: of 3 failures in 10, fewer than 1 in 10 are left, and both instances have work.",
-        "Look at billing-2 at layer 4: it has nothing to do. The one connection that is kept went to billing-1.",
+        "Look at billing2 at layer 4: it has nothing to do. The one connection that is kept went to billing1.",
         "Let billing hang up instead: at layer 4 the service gets half an answer, at layer 7 a whole one, from the other.",
-        "Kill billing-1 at layer 4: the service's connection ends, and its next one is joined to billing-2.",
+        "Kill billing1 at layer 4: the service's connection ends, and its next one is joined to billing2.",
         "Ask every 0.25 s at layer 4: bills overlap and need several connections, so that both instances have work.",
         "Compare the delay: layer 4 costs less time in itself, as it reads nothing. Here neither has a cost of its own.",
     ),

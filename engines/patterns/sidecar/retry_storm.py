@@ -151,7 +151,7 @@ LESSON = Lesson(
     purpose="Billing stands still for 5 s, once. See the retries of the app and of its sidecar multiply, and keep it down.",
     hosts=(
         HostSpec("orders", orders, machine="pod-1"),
-        HostSpec("orders-proxy", proxy, "its sidecar", machine="pod-1"),
+        HostSpec("orders.proxy", proxy, "its sidecar", machine="pod-1"),
         HostSpec("billing", billing),
     ),
     protocols={EGRESS: Http1Dissector, SERVICE: Http1Dissector},

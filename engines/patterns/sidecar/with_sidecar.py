@@ -78,7 +78,7 @@ async def ask_and_split(host: Host, http: httpx.AsyncClient, number: int) -> Non
 
 def server_timing(fields: Iterable[str]) -> dict[str, float]:
     """Seconds by name, from Server-Timing fields: `billing;dur=300.000`."""
-    found = re.findall(r"([\w-]+);dur=([\d.]+)", ", ".join(fields))
+    found = re.findall(r"([\w.-]+);dur=([\d.]+)", ", ".join(fields))
     return {name: float(milliseconds) / 1000 for name, milliseconds in found}
 
 
@@ -90,8 +90,8 @@ LESSON = Lesson(
     purpose="Two services speak HTTP/1.1 to localhost; TLS, HTTP/2 and traces are their sidecars'. See what each hop costs.",
     hosts=(
         HostSpec("orders", orders, machine="pod-1"),
-        HostSpec("orders-proxy", orders_proxy, "its sidecar", machine="pod-1"),
-        HostSpec("billing-proxy", billing_proxy, "its sidecar", machine="pod-2"),
+        HostSpec("orders.proxy", orders_proxy, "its sidecar", machine="pod-1"),
+        HostSpec("billing.proxy", billing_proxy, "its sidecar", machine="pod-2"),
         HostSpec("billing", billing, machine="pod-2"),
     ),
     protocols={EGRESS: Http1Dissector, MTLS: TlsDissector, SERVICE: Http1Dissector},
@@ -109,9 +109,9 @@ LESSON = Lesson(
         Beat(MessageStarted, "The sidecars have not met: this hello begins mutual TLS. It says in plain who is wanted (SNI) and"
              " that HTTP/2 is offered (ALPN).", {"label": "ClientHello"}),
         Beat(MessageStarted, "Between the sidecars all is sealed: the same question, as HTTP/2 inside TLS. An observer sees a"
-             " length and a time.", {"sender": "orders-proxy", "label": "sealed"}),
+             " length and a time.", {"sender": "orders.proxy", "label": "sealed"}),
         Beat(MessageStarted, "The sidecar of billing asks its service over the loopback, in plain HTTP/1.1. Nothing in the"
-             " service had to change.", {"sender": "billing-proxy", "label": "GET"}),
+             " service had to change.", {"sender": "billing.proxy", "label": "GET"}),
         Beat(Noted, "Where the time went: {text}. The loopback took 0.2 ms of it.", {"text": ".* = service"}),
         Beat(Measured, "No bill. The service is only told 503, or that nobody listens on localhost.", {"what": "failed"}),
         Beat(TimedOut, "The sidecar gives a request {after_s} s, then it answers 504.", {"what": "route"}),
