@@ -19,6 +19,7 @@ from engines.lab.knobs import Value
 from engines.lab.links import LOOPBACK_S
 from engines.lab.scenario import HostSpec, Program, Scenario
 from engines.lab.session import SessionState, run_headless
+from engines.lab.tcp import Endpoint
 from engines.lab.trace import Trace
 from tests.patterns.laws import every
 
@@ -121,9 +122,18 @@ def test_a_port_belongs_to_the_machine() -> None:
 def test_who_is_killed_at_its_first_steps_leaves_the_port_to_its_successor() -> None:
     """Its child task comes to listen when it is dead already, at the moment at which the next program does the same."""
 
+    async def listen(host: Host) -> None:
+        async with host.listen(7) as listener, trio.open_nursery() as nursery:
+            while True:
+                nursery.start_soon(answer_once, await listener.accept())
+
+    async def answer_once(stream: Endpoint) -> None:
+        async with stream:
+            await stream.send_all(await stream.receive_some())
+
     async def later(host: Host) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(echo, host)
+            nursery.start_soon(listen, host)
 
     answers: list[float] = []
     run(HostSpec("app", asking("sidecar", answers)), HostSpec("sidecar", later), commands={0.0: "restart sidecar"})
