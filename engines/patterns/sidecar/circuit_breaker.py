@@ -104,7 +104,7 @@ LESSON = Lesson(
         Number("breaker-time", "open for", "s", 5.0, 0.1, 600.0, 1.0, "until one request may try", ratio=2.0),
         Number("retries", "retries", "", 0, 0, 10, 1, "how often the sidecar asks again", integer=True),
         Number("sick-time", "sick answer takes", "s", 1.0, 0.0, 30.0, 0.5, "how long a sick instance works for its 503"),
-        Number(INTERVAL_KNOB.name, INTERVAL_KNOB.title, "s", 0.5, 0.05, 60.0, 0.25, INTERVAL_KNOB.help),
+        Number(INTERVAL_KNOB.name, INTERVAL_KNOB.title, "s", 0.5, 0.1, 60.0, 0.25, INTERVAL_KNOB.help),
         SERVICE_KNOB,
     ),
     faults=(
