@@ -9,6 +9,7 @@ import trio
 
 from engines.lab.recorder import because_of, present_cause
 from engines.lab.tcp import Endpoint
+from engines.wire.tls import TlsStream
 
 
 class Outbox:
@@ -43,7 +44,7 @@ class Outbox:
         while self._pieces and not self._dead:
             await self._sent.park()
 
-    async def run(self, endpoint: Endpoint) -> None:
+    async def run(self, endpoint: Endpoint | TlsStream) -> None:
         """Send until closed and empty, or until the connection breaks (its reader learns why)."""
         while True:
             while self._pieces:
