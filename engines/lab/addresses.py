@@ -29,8 +29,8 @@ class Addresses:
         return self.of(self.owner(address)) == address
 
     def connected(self, flow: int, client: str, server: str) -> None:
-        """A connection is made (or tried) with the addresses that both have now. One within a host needs none."""
-        for host in (client, server) if client != server else ():
+        """A connection is made (or tried) with the addresses that both have now. One within a machine needs none."""
+        for host in (client, server):
             self._flows.setdefault(host, set()).add(flow)
             self._stale.discard((flow, host))
 

@@ -93,7 +93,7 @@ class Kernel:
         self.endpoints: dict[int, list[Endpoint]] = {}
         self.neighbours: dict[str, Kernel] = {host: self}
         self.datagram_sockets: dict[int, DatagramSocket] = {}
-        self.ports: dict[int, str] = {}  # of the machine, which others may share: who listens there, or was the last to
+        self.ports: dict[int, str] = {}  # of its machine, which others may share: who listens, or was the last to
         self._protocols = protocols
         self._moved = trio.lowlevel.ParkingLot()
         self._move = NO_CAUSE

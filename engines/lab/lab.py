@@ -241,8 +241,10 @@ class Lab:
         because_of(NO_CAUSE)
 
     def _move(self, host: str) -> None:
-        address = self._network.move(host)
-        self._machines[host].kernel.moved(self._recorder.record(StateChanged(host, "address", Text(address))))
+        """A machine has one address: all who share it move together."""
+        for mate in self._mates(host):
+            address = self._network.move(mate)
+            self._machines[mate].kernel.moved(self._recorder.record(StateChanged(mate, "address", Text(address))))
 
     def _turn(self, name: str, text: str) -> None:
         knob = self.knobs.knobs[name]
@@ -261,9 +263,12 @@ class Lab:
         """Whose links change. A cable is that of a machine: all who share it are off the network, and still reach each other."""
         if command.receiver:
             return [(command.sender, command.receiver)]
-        names, link = list(self._machines), self._network.link
-        mates = [n for n in names if n == command.sender or link(command.sender, n).loopback]
-        return [(mate, other) for mate in mates for other in names if other not in mates]
+        mates = self._mates(command.sender)
+        return [(mate, other) for mate in mates for other in self._machines if other not in mates]
+
+    def _mates(self, host: str) -> list[str]:
+        """All who are on the machine of `host`, itself too."""
+        return [name for name in self._machines if name == host or self._network.link(host, name).loopback]
 
     def _reset_connection(self, flow: int) -> None:
         self._network.drop_flow(flow, "reset")

@@ -102,7 +102,7 @@ class Network:
         """From now on, all that `host` sends to others goes through one queue first."""
         uplink = Uplink()
         for other in others:
-            if other != host:
+            if other != host and not self.link(host, other).loopback:
                 self.link(host, other).uplink = uplink
 
     def link(self, sender: str, receiver: str) -> Link:
@@ -134,7 +134,7 @@ class Network:
     def move(self, host: str) -> str:
         """Give `host` another address: what is on its way to the old one will reach nobody. Returns the new one."""
         address = self.addresses.move(host)
-        for packet in [p for p in self.in_flight.values() if p.link.receiver == host and p.link.sender != host]:
+        for packet in [p for p in self.in_flight.values() if p.link.receiver == host and not p.link.loopback]:
             self.drop(packet, MOVED)
         return address
 
@@ -281,7 +281,7 @@ class Network:
         cause: int | None = None,
     ) -> None:
         """Send any other packet: the signs of a connection, a retransmission, a datagram."""
-        if kind is PacketKind.SYN:
+        if kind is PacketKind.SYN and not link.loopback:
             self.addresses.connected(flow, link.sender, link.receiver)
         verdict = self._judge(Subject(flow, link.sender, link.receiver, kind, offset, len(payload)))
         self._transmit(link, flow, kind, offset, attempt, payload, verdict, on_arrival, on_drop, cause)

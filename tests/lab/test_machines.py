@@ -13,6 +13,7 @@ from engines.lab.facts import (
     PacketDelivered,
     PacketDropped,
     PacketSent,
+    StateChanged,
 )
 from engines.lab.host import Host
 from engines.lab.knobs import Value
@@ -156,6 +157,21 @@ def test_a_machine_has_one_cable() -> None:
     cut = {(fact.sender, fact.receiver) for _, fact in every(trace, LinkChanged) if fact.state == "cut"}
     assert cut == {(a, b) for pod in ("app", "probe", "sidecar") for a, b in ((pod, "far"), ("far", pod))}
     assert every(trace, PacketDropped)
+
+
+def test_a_machine_has_one_address_and_the_loopback_needs_none() -> None:
+    """All who share it move together; what they say to each other goes on, and connections to others are dead."""
+    near: list[float] = []
+    trace = run(
+        HostSpec("app", asking("localhost", near), machine="pod"),
+        HostSpec("sidecar", echo, machine="pod"),
+        HostSpec("far", idle),
+        commands={2.00005: "move sidecar"},
+    )
+    assert len(near) == 8
+    assert all(abs(answer - 4 * LOOPBACK_S) < 1e-9 for answer in near)
+    moved = {(fact.host, fact.value) for _, fact in every(trace, StateChanged) if fact.key == "address"}
+    assert moved == {("app", "app@2"), ("sidecar", "sidecar@2")}
 
 
 def test_a_cut_that_names_both_ends_cuts_just_that() -> None:

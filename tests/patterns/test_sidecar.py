@@ -102,15 +102,15 @@ def test_a_sidecar_call_is_longer_than_a_direct_one_by_two_proxies_and_four_shor
 
 def test_the_service_stays_thin_and_the_wire_is_sealed() -> None:
     trace = play("with-sidecar", until_s=5.0)
-    asked = bytes_between(trace, "orders", "orders.proxy")
-    heard = bytes_between(trace, "billing.proxy", "billing")
+    asked = bytes_between(trace, "orders", "sidecar1")
+    heard = bytes_between(trace, "sidecar2", "billing")
     assert b"traceparent" not in asked
     assert len(set(re.findall(rb"traceparent: 00-([0-9a-f]{32})-[0-9a-f]{16}-01", heard))) == count(trace, "asked")
-    between = bytes_between(trace, "orders.proxy", "billing.proxy")
+    between = bytes_between(trace, "sidecar1", "sidecar2")
     assert b"bill/1" in asked
     assert b"bill/1" not in between
     protocols = {(fact.client, fact.protocol) for _, fact in every(trace, ConnectionOpening)}
-    assert protocols == {("orders", "http/1.1"), ("orders.proxy", "tls"), ("billing.proxy", "http/1.1")}
+    assert protocols == {("orders", "http/1.1"), ("sidecar1", "tls"), ("sidecar2", "http/1.1")}
 
 
 def test_server_timing_is_read_from_any_number_of_fields() -> None:
@@ -121,7 +121,7 @@ def test_server_timing_is_read_from_any_number_of_fields() -> None:
 
 
 def test_a_service_without_its_sidecar_is_an_island_and_is_told_so_at_once() -> None:
-    trace = play("with-sidecar", [at(5.0, "kill orders.proxy")], until_s=10.0)
+    trace = play("with-sidecar", [at(5.0, "kill sidecar1")], until_s=10.0)
     refused = [time_s for time_s, text in notes(trace, "orders") if "ConnectError" in text]
     assert len(refused) >= 3
     assert max(later - earlier for earlier, later in pairwise(refused)) < 1.01
@@ -152,7 +152,7 @@ def test_a_swap_that_drains_loses_nothing() -> None:
     trace = play("swap-live", until_s=20.0, fail_share=0.0, service_time=1.5, interval=0.45)
     assert count(trace, "swaps") == 2
     assert count(trace, "failed") == 0
-    assert sum("has finished" in text for _, text in notes(trace, "orders.proxy")) == 2
+    assert sum("has finished" in text for _, text in notes(trace, "sidecar")) == 2
 
 
 def test_a_swap_that_stops_first_loses_what_is_under_way_and_refuses_for_a_while() -> None:
@@ -168,8 +168,8 @@ def test_the_newer_version_fails_less_and_marks_its_requests() -> None:
     old, new = (play("swap-live", sidecar_version=v, until_s=60.0, service_time=0.05) for v in ("1", "2"))
     assert abs(count(old, "failed") / 60 - 0.3) < 4 * (0.3 * 0.7 / 60) ** 0.5
     assert abs(count(new, "failed") / 60 - 0.027) < 4 * (0.027 * 0.973 / 60) ** 0.5
-    assert b"traceparent" not in bytes_between(old, "orders.proxy", "billing")
-    assert b"traceparent" in bytes_between(new, "orders.proxy", "billing")
+    assert b"traceparent" not in bytes_between(old, "sidecar", "billing")
+    assert b"traceparent" in bytes_between(new, "sidecar", "billing")
 
 
 # --- retries --------------------------------------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ def test_what_cures_a_storm(cure: str) -> None:
 
 def test_five_failures_eject_and_a_sweep_lets_back() -> None:
     trace = play("circuit-breaker", until_s=42.0)
-    story = [(time_s, text) for time_s, text in notes(trace, "orders.proxy") if "billing1" in text]
+    story = [(time_s, text) for time_s, text in notes(trace, "sidecar") if "billing1" in text]
     (out_s, out), (back_s, back) = story
     failures = [r.time_s for r, f in every(trace, MessageStarted) if (f.sender, f.label[:3]) == ("billing1", "503")]
     assert out == "billing1 is ejected for 30 s"
@@ -322,10 +322,10 @@ CARD = b"5555-4444-3333-2222"
 def test_an_observer_reads_the_card_in_plain_text_and_nothing_of_it_in_tls() -> None:
     sealed, plain = play("mtls", until_s=4.0), play("mtls", base={"between": "plain text"}, until_s=4.0)
     for trace in (sealed, plain):
-        assert CARD in bytes_between(trace, "orders", "orders.proxy")
+        assert CARD in bytes_between(trace, "orders", "sidecar1")
         assert count(trace, "answered") == 4
-    assert CARD not in bytes_between(sealed, "orders.proxy", "billing.proxy")
-    labels = {fact.label for _, fact in every(plain, MessageStarted) if fact.sender == "orders.proxy"}
+    assert CARD not in bytes_between(sealed, "sidecar1", "sidecar2")
+    labels = {fact.label for _, fact in every(plain, MessageStarted) if fact.sender == "sidecar1"}
     assert any(CARD.decode() in label for label in labels)
 
 
@@ -342,8 +342,8 @@ def test_a_wrong_certificate_is_refused_and_both_sides_say_why(certificate: str)
     trace = play("mtls", certificate=certificate, until_s=4.0)
     assert count(trace, "answered") == count(trace, "requests at billing") == 0
     assert count(trace, "handshakes refused") >= 3
-    assert {text for _, text in notes(trace, "billing.proxy")} == {f"handshake refused: {reason}"}
-    assert {text for _, text in notes(trace, "orders.proxy")} == {f"no answer from billing.proxy: {alert}"}
+    assert {text for _, text in notes(trace, "sidecar2")} == {f"handshake refused: {reason}"}
+    assert {text for _, text in notes(trace, "sidecar1")} == {f"no answer from sidecar2: {alert}"}
     assert all(text.endswith("503") for _, text in notes(trace, "orders"))
 
 
@@ -358,7 +358,7 @@ def test_a_good_certificate_of_somebody_else_is_refused_by_name() -> None:
 def test_a_server_with_a_wrong_certificate_is_told_nothing(certificate: str) -> None:
     trace = play("mtls", base={"far-certificate": certificate}, until_s=4.0)
     assert count(trace, "answered") == count(trace, "requests at billing") == 0
-    assert all("no connection to billing.proxy" in text for _, text in notes(trace, "orders.proxy"))
+    assert all("no connection to sidecar2" in text for _, text in notes(trace, "sidecar1"))
 
 
 def test_a_certificate_counts_from_the_next_connection_on() -> None:
@@ -383,5 +383,5 @@ def test_going_around_helps_only_where_plain_text_is_taken(accepts: str, helped:
     around = moments(trace, "gone around")
     assert around
     assert any(moment > around[0] for moment in moments(trace, "answered")) is helped
-    plain = bytes_between(trace, "orders", "billing.proxy")
+    plain = bytes_between(trace, "orders", "sidecar2")
     assert (b"GET /bill" in plain) is helped

@@ -19,7 +19,7 @@ from engines.patterns.sidecar.mesh import (
     EGRESS,
     INTERVAL_KNOB,
     KILL_ORDERS,
-    KILL_ORDERS_PROXY,
+    KILL_SIDECAR,
     SERVICE,
     SERVICE_KNOB,
     UNPLUG_ORDERS,
@@ -84,7 +84,7 @@ LESSON = Lesson(
     purpose="One of three instances is sick: see it ejected after five failures. Make all sick: the circuit opens.",
     hosts=(
         HostSpec("orders", orders, machine="pod-1"),
-        HostSpec("orders.proxy", proxy, "its sidecar", machine="pod-1"),
+        HostSpec("sidecar", proxy, machine="pod-1"),
         *(HostSpec(name, billing) for name in INSTANCES),
     ),
     protocols={EGRESS: Http1Dissector, SERVICE: Http1Dissector},
@@ -108,7 +108,7 @@ LESSON = Lesson(
         SERVICE_KNOB,
     ),
     faults=(
-        KILL_ORDERS, KILL_ORDERS_PROXY, UNPLUG_ORDERS,
+        KILL_ORDERS, KILL_SIDECAR, UNPLUG_ORDERS,
         Fault("kill-billing", "kill billing3", "k", "kill billing3",
               "an instance dies: who asks it is refused, which counts as a failure too", off="restart billing3"),
         Fault("cut-billing", "cut off billing2", "b", "unplug billing2",

@@ -23,7 +23,7 @@ from engines.patterns.sidecar.mesh import (
     FAIL_KNOB,
     INTERVAL_KNOB,
     KILL_ORDERS,
-    KILL_ORDERS_PROXY,
+    KILL_SIDECAR,
     SERVICE,
     SERVICE_KNOB,
     UNPLUG_ORDERS,
@@ -111,7 +111,7 @@ LESSON = Lesson(
     purpose="A proxy that copies bytes can neither ask again nor share requests out: compare layer 4 with layer 7.",
     hosts=(
         HostSpec("orders", orders, machine="pod-1"),
-        HostSpec("orders.proxy", proxy, "its sidecar", machine="pod-1"),
+        HostSpec("sidecar", proxy, machine="pod-1"),
         *(HostSpec(name, billing) for name in INSTANCES),
     ),
     protocols={EGRESS: Http1Dissector, SERVICE: Http1Dissector},
@@ -127,7 +127,7 @@ LESSON = Lesson(
         SERVICE_KNOB,
     ),
     faults=(
-        KILL_ORDERS, KILL_ORDERS_PROXY, UNPLUG_ORDERS, DROP_PACKET,
+        KILL_ORDERS, KILL_SIDECAR, UNPLUG_ORDERS, DROP_PACKET,
         Fault("kill-billing", "kill billing1", "k", "kill billing1", "an instance dies, and its connections with it",
               off="restart billing1"),
     ),
@@ -139,11 +139,11 @@ LESSON = Lesson(
         Beat(Noted, "The bytes of the failure were passed on like any others: {text}.", {"host": "orders", "text": "no bill"}),
         Beat(ConnectionOpening, "The sidecar joins the service's connection to one of {server}. At layer 4 that is settled for"
              " as long"
-             " as the connection lasts.", {"client": "orders.proxy"}),
+             " as the connection lasts.", {"client": "sidecar"}),
         Beat(MessageStarted, "{sender} fails: {label}.", {"sender": "billing", "label": "503"}),
         Beat(MessageStarted, "The same request goes on. Layer 4 copied its bytes, layer 7 has read it and written a new one.",
-             {"sender": "orders.proxy", "label": "GET"}),
-        Beat(MessageStarted, "{label}: an answer like any other, for who copies bytes.", {"sender": "orders.proxy"}),
+             {"sender": "sidecar", "label": "GET"}),
+        Beat(MessageStarted, "{label}: an answer like any other, for who copies bytes.", {"sender": "sidecar"}),
     ),
     try_next=(
         "Set the layer to 7: of 3 failures in 10, fewer than 1 in 10 are left, and both instances have work.",

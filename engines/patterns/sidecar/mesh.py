@@ -106,7 +106,7 @@ def identity_of(service: str) -> Callable[[], Credentials]:
 async def orders_proxy(host: Host) -> None:
     """The sidecar of orders: takes plain HTTP/1.1 from its service, and speaks HTTP/2 inside mutual TLS to other sidecars."""
     async with h2_client(host, options=secure_hop(host, identity_of("orders"))) as http:
-        await egress(host, http, ["billing.proxy"], Settings, "https://{}".format)
+        await egress(host, http, ["sidecar2"], Settings, "https://{}".format)
 
 
 async def billing_proxy(host: Host) -> None:
@@ -196,13 +196,17 @@ KILL_BILLING = Fault(
     "kill-billing", "kill billing", "k", "kill billing",
     "the service that answers dies: nobody listens at its port any more", off="restart billing",
 )  # fmt: skip
+KILL_SIDECAR = Fault(
+    "kill-sidecar", "kill sidecar", "x", "kill sidecar",
+    "the sidecar dies: the service is well, and cut off from everything", off="restart sidecar",
+)  # fmt: skip
 KILL_ORDERS_PROXY = Fault(
-    "kill-sidecar", "kill sidecar of orders", "x", "kill orders.proxy",
-    "the sidecar of orders dies: the service is well, and cut off from everything", off="restart orders.proxy",
+    "kill-sidecar", "kill sidecar of orders", "x", "kill sidecar1",
+    "the sidecar of orders dies: the service is well, and cut off from everything", off="restart sidecar1",
 )  # fmt: skip
 KILL_BILLING_PROXY = Fault(
-    "kill-far-sidecar", "kill sidecar of billing", "b", "kill billing.proxy",
-    "the sidecar of billing dies: the service is well, and nobody reaches it", off="restart billing.proxy",
+    "kill-far-sidecar", "kill sidecar of billing", "b", "kill sidecar2",
+    "the sidecar of billing dies: the service is well, and nobody reaches it", off="restart sidecar2",
 )  # fmt: skip
 UNPLUG_ORDERS = Fault(
     "unplug-orders", "unplug machine of orders", "u", "unplug orders",

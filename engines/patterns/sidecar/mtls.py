@@ -77,11 +77,11 @@ async def orders_proxy(host: Host) -> None:
 async def run_orders_proxy(host: Host, between: str, certificate: str) -> None:
     if between == IN_PLAIN:
         async with h2_client(host) as http:
-            await egress(host, http, ["billing.proxy"], Settings, lambda name: f"http://{name}:{PLAIN}")
+            await egress(host, http, ["sidecar2"], Settings, lambda name: f"http://{name}:{PLAIN}")
     else:
         credentials = Credentials(SHOWN[certificate])
         async with h2_client(host, options=secure_hop(host, lambda: credentials)) as http:
-            await egress(host, http, ["billing.proxy"], Settings, "https://{}".format)
+            await egress(host, http, ["sidecar2"], Settings, "https://{}".format)
 
 
 async def any_turned(host: Host, *knobs: str) -> None:
@@ -115,8 +115,8 @@ LESSON = Lesson(
     purpose="Each sidecar proves who it is. Look at the wire as an observer does, then show a wrong certificate.",
     hosts=(
         HostSpec("orders", orders, machine="pod-1"),
-        HostSpec("orders.proxy", orders_proxy, "its sidecar", machine="pod-1"),
-        HostSpec("billing.proxy", billing_proxy, "its sidecar", machine="pod-2"),
+        HostSpec("sidecar1", orders_proxy, machine="pod-1"),
+        HostSpec("sidecar2", billing_proxy, machine="pod-2"),
         HostSpec("billing", billing, machine="pod-2"),
     ),
     protocols={EGRESS: Http1Dissector, MTLS: TlsDissector, PLAIN: Http2Dissector, SERVICE: Http1Dissector},
@@ -141,14 +141,14 @@ LESSON = Lesson(
              " those could be read.", {"label": "ServerHello"}),
         Beat(MessageStarted, "{label}: this one was not sealed yet. The client does not like who answers.", {"label": "alert"}),
         Beat(Noted, "{text}. The server says so in an alert, which is sealed: an observer sees a short record and the end.",
-             {"host": "billing.proxy", "text": "handshake refused"}),
+             {"host": "sidecar2", "text": "handshake refused"}),
         Beat(Measured, "The certificate is good, and it is not that of orders. TLS let it pass; the rule of who may call did not:"
              " 403.", {"what": "callers refused"}),
         Beat(Noted, "The sidecar learns it in place of an answer: {text}.",
-             {"host": "orders.proxy", "text": "no (answer|connection)"}),
+             {"host": "sidecar1", "text": "no (answer|connection)"}),
         Beat(Noted, "All that the service hears of it: {text}.", {"host": "orders", "text": "no bill"}),
         Beat(MessageStarted, "In plain text: {label}. Whoever listens reads the card's number.",
-             {"sender": "orders.proxy", "label": "GET"}),
+             {"sender": "sidecar1", "label": "GET"}),
         Beat(MessageStarted, "Sealed. An observer sees when, from where to where, and how long. Select it and look at the wire.",
              {"label": "sealed"}),
     ),

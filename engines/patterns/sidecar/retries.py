@@ -15,7 +15,7 @@ from engines.patterns.sidecar.mesh import (
     INTERVAL_KNOB,
     KILL_BILLING,
     KILL_ORDERS,
-    KILL_ORDERS_PROXY,
+    KILL_SIDECAR,
     ROUTE_KNOB,
     SERVICE,
     SERVICE_KNOB,
@@ -64,7 +64,7 @@ LESSON = Lesson(
     purpose="Three answers in ten are 503: see the sidecar ask again, after a pause, and the service know nothing of it.",
     hosts=(
         HostSpec("orders", orders, machine="pod-1"),
-        HostSpec("orders.proxy", proxy, "its sidecar", machine="pod-1"),
+        HostSpec("sidecar", proxy, machine="pod-1"),
         HostSpec("billing", billing),
     ),
     protocols={EGRESS: Http1Dissector, SERVICE: Http1Dissector},
@@ -85,7 +85,7 @@ LESSON = Lesson(
         INTERVAL_KNOB,
         SERVICE_KNOB,
     ),
-    faults=(KILL_BILLING, KILL_ORDERS, KILL_ORDERS_PROXY, UNPLUG_ORDERS, DROP_PACKET),
+    faults=(KILL_BILLING, KILL_ORDERS, KILL_SIDECAR, UNPLUG_ORDERS, DROP_PACKET),
     metrics=("measured:asked", "measured:answered", "measured:failed", "measured:retries", "measured:retries refused",
              "measured:requests at billing", "timeouts", "delay-max"),
     beats=(
@@ -98,7 +98,7 @@ LESSON = Lesson(
         Beat(TimedOut, "The route's {after_s} s are over, retries and pauses included. The service gets 504.", {"what": "route"}),
         Beat(Noted, "All attempts failed, and now the service learns of it: {text}.", {"host": "orders", "text": "no bill"}),
         Beat(MessageStarted, "The service has its answer. How often it was asked for, it cannot tell.",
-             {"sender": "orders.proxy", "label": "200"}),
+             {"sender": "sidecar", "label": "200"}),
         Beat(MessageStarted, "{label}: one of billing's bad moments.", {"sender": "billing", "label": "503"}),
     ),
     try_next=(

@@ -28,7 +28,7 @@ from engines.patterns.sidecar.mesh import (
     INTERVAL_KNOB,
     KILL_BILLING,
     KILL_ORDERS,
-    KILL_ORDERS_PROXY,
+    KILL_SIDECAR,
     SERVICE,
     SERVICE_KNOB,
     TRY_KNOB,
@@ -151,7 +151,7 @@ LESSON = Lesson(
     purpose="Billing stands still for 5 s, once. See the retries of the app and of its sidecar multiply, and keep it down.",
     hosts=(
         HostSpec("orders", orders, machine="pod-1"),
-        HostSpec("orders.proxy", proxy, "its sidecar", machine="pod-1"),
+        HostSpec("sidecar", proxy, machine="pod-1"),
         HostSpec("billing", billing),
     ),
     protocols={EGRESS: Http1Dissector, SERVICE: Http1Dissector},
@@ -169,7 +169,7 @@ LESSON = Lesson(
         Number(INTERVAL_KNOB.name, INTERVAL_KNOB.title, "s", 1.0, 0.1, 60.0, 0.25, INTERVAL_KNOB.help),
         Number(SERVICE_KNOB.name, SERVICE_KNOB.title, "s", 0.5, 0.0, 30.0, 0.05, SERVICE_KNOB.help),
     ),
-    faults=(KILL_BILLING, KILL_ORDERS, KILL_ORDERS_PROXY, UNPLUG_ORDERS),
+    faults=(KILL_BILLING, KILL_ORDERS, KILL_SIDECAR, UNPLUG_ORDERS),
     metrics=("measured:asked", "measured:answered", "measured:failed", "measured:requests at billing",
              "measured:bills for nobody", "measured:retries", "measured:retries refused", "timeouts"),
     beats=(

@@ -69,7 +69,7 @@ async def go_around(host: Host, http: httpx.AsyncClient, path: str) -> None:
     """Straight to the other machine, in plain text and with no certificate."""
     host.measure("gone around")
     try:
-        response = await http.get(f"http://billing.proxy:{PLAIN}{path}", timeout=PATIENCE)
+        response = await http.get(f"http://sidecar2:{PLAIN}{path}", timeout=PATIENCE)
     except httpx.TransportError as error:
         return failed(host, path, error)
     host.measure("answered" if response.status_code == 200 else "failed")
@@ -114,8 +114,8 @@ LESSON = Lesson(
     purpose="The sidecar dies every 6 s: the service is well and cut off. May it go around its sidecar?",
     hosts=(
         HostSpec("orders", orders, machine="pod-1"),
-        HostSpec("orders.proxy", orders_proxy, "its sidecar", machine="pod-1"),
-        HostSpec("billing.proxy", billing_proxy, "its sidecar", machine="pod-2"),
+        HostSpec("sidecar1", orders_proxy, machine="pod-1"),
+        HostSpec("sidecar2", billing_proxy, machine="pod-2"),
         HostSpec("billing", billing, machine="pod-2"),
     ),
     protocols={EGRESS: Http1Dissector, MTLS: TlsDissector, PLAIN: Http1Dissector, SERVICE: Http1Dissector},
@@ -144,7 +144,7 @@ LESSON = Lesson(
              {"what": "gone around"}),
         Beat(Noted, "The service itself is well: {text}.", {"host": "orders", "text": "no /bill"}),
         Beat(MessageStarted, "In plain text, past both the mesh's rules and its keys.",
-             {"sender": "orders", "receiver": "billing.proxy"}),
+             {"sender": "orders", "receiver": "sidecar2"}),
         Beat(MessageStarted, "The new sidecar has no connections: it begins with TCP and TLS again.", {"label": "ClientHello"}),
         Beat(MessageStarted, "The service asks its sidecar: {label}.", {"sender": "orders", "label": "GET"}),
     ),

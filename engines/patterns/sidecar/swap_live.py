@@ -27,7 +27,7 @@ from engines.patterns.sidecar.mesh import (
     INTERVAL_KNOB,
     KILL_BILLING,
     KILL_ORDERS,
-    KILL_ORDERS_PROXY,
+    KILL_SIDECAR,
     SERVICE,
     SERVICE_KNOB,
     UNPLUG_ORDERS,
@@ -124,7 +124,7 @@ LESSON = Lesson(
     purpose="The sidecar is swapped every 7.3 s, with requests under way. All that the service notices: how often it fails.",
     hosts=(
         HostSpec("orders", orders, machine="pod-1"),
-        HostSpec("orders.proxy", proxy, "its sidecar", machine="pod-1"),
+        HostSpec("sidecar", proxy, machine="pod-1"),
         HostSpec("billing", billing),
     ),
     protocols={EGRESS: Http1Dissector, SERVICE: Http1Dissector},
@@ -142,7 +142,7 @@ LESSON = Lesson(
         INTERVAL_KNOB,
         SERVICE_KNOB,
     ),
-    faults=(KILL_ORDERS_PROXY, KILL_BILLING, KILL_ORDERS, UNPLUG_ORDERS),
+    faults=(KILL_SIDECAR, KILL_BILLING, KILL_ORDERS, UNPLUG_ORDERS),
     metrics=("measured:asked", "measured:answered", "measured:failed", "measured:swaps", "measured:retries",
              "measured:requests at billing", "open"),
     beats=(
@@ -154,7 +154,7 @@ LESSON = Lesson(
         Beat(StateChanged, "Version {value} of the sidecar listens.", {"key": "version"}),
         Beat(WaitStarted, "This is new: the sidecar asks again. The service hears nothing of it: {label}.", {"label": "retry"}),
         Beat(Noted, "The service is told of the failure: {text}.", {"host": "orders", "text": "no bill"}),
-        Beat(ConnectionClosed, "The old version closes a connection once its answer is out.", {"host": "orders.proxy"}),
+        Beat(ConnectionClosed, "The old version closes a connection once its answer is out.", {"host": "sidecar"}),
         Beat(MessageStarted, "{label}: one of billing's bad moments.", {"sender": "billing", "label": "503"}),
     ),
     try_next=(

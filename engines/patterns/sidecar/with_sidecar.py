@@ -90,8 +90,8 @@ LESSON = Lesson(
     purpose="Two services speak HTTP/1.1 to localhost; TLS, HTTP/2 and traces are their sidecars'. See what each hop costs.",
     hosts=(
         HostSpec("orders", orders, machine="pod-1"),
-        HostSpec("orders.proxy", orders_proxy, "its sidecar", machine="pod-1"),
-        HostSpec("billing.proxy", billing_proxy, "its sidecar", machine="pod-2"),
+        HostSpec("sidecar1", orders_proxy, machine="pod-1"),
+        HostSpec("sidecar2", billing_proxy, machine="pod-2"),
         HostSpec("billing", billing, machine="pod-2"),
     ),
     protocols={EGRESS: Http1Dissector, MTLS: TlsDissector, SERVICE: Http1Dissector},
@@ -109,9 +109,9 @@ LESSON = Lesson(
         Beat(MessageStarted, "The sidecars have not met: this hello begins mutual TLS. It says in plain who is wanted (SNI) and"
              " that HTTP/2 is offered (ALPN).", {"label": "ClientHello"}),
         Beat(MessageStarted, "Between the sidecars all is sealed: the same question, as HTTP/2 inside TLS. An observer sees a"
-             " length and a time.", {"sender": "orders.proxy", "label": "sealed"}),
+             " length and a time.", {"sender": "sidecar1", "label": "sealed"}),
         Beat(MessageStarted, "The sidecar of billing asks its service over the loopback, in plain HTTP/1.1. Nothing in the"
-             " service had to change.", {"sender": "billing.proxy", "label": "GET"}),
+             " service had to change.", {"sender": "sidecar2", "label": "GET"}),
         Beat(Noted, "Where the time went: {text}. The loopback took 0.2 ms of it.", {"text": ".* = service"}),
         Beat(Measured, "No bill. The service is only told 503, or that nobody listens on localhost.", {"what": "failed"}),
         Beat(TimedOut, "The sidecar gives a request {after_s} s, then it answers 504.", {"what": "route"}),
