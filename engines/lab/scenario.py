@@ -19,9 +19,6 @@ Program = Callable[[Host], Awaitable[None]]
 class HostSpec:
     """A party: one lifeline, one program. `title` is what the diagram's head says (default: the name).
 
-    Parties that name the same `machine` share it, as the containers of a pod do: their links are the loopback, they reach each
-    other's ports as "localhost", no two of them listen on the same port, and they have one cable. Default: one of its own.
-
     `uplink` names a knob of the scenario: the bandwidth (B/s) that all packets of this host share on their way out of it,
     whoever they are for. Without one, each link has the network's bandwidth to itself.
 
