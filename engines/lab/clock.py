@@ -46,6 +46,9 @@ class PacedClock(trio.abc.Clock):
         self.courteous = courteous
         self.limit_s = limit_s
         self.on_rest = on_rest
+        self.alarm_s = math.inf
+        """When the lab itself has something to do: time stops there as it does at trio's own deadlines."""
+        self.on_alarm: Callable[[], None] = lambda: None
         self._real_time = real_time
         self._free_until = -math.inf
         self._stop_step: Callable[[], bool] | None = None
@@ -66,11 +69,15 @@ class PacedClock(trio.abc.Clock):
         armed, self._armed = self._armed, None
         if armed is not None and armed > self.now and (self._armed_due <= 0 or self._real_time() >= self._armed_due):
             self.now = armed
+            if armed >= self.alarm_s:
+                self.alarm_s = math.inf
+                self.on_alarm()
         return self.now
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
-        """Arm `deadline` and say how many real seconds to wait for it (infinity: until somebody wakes us)."""
+        """Arm the next deadline, and say how many real seconds to wait for it (infinity: until somebody wakes us)."""
         self._armed = None
+        deadline = min(deadline, self.alarm_s)
         if self._stop_step is not None:
             if self._stop_step() or deadline > self.limit_s or deadline == math.inf:
                 self._stop_step = None

@@ -143,7 +143,7 @@ def test_every_answer_leaves_when_it_must_and_brings_what_it_must(
 @pytest.mark.parametrize(("latency_s", "rate"), [(0.05, 0.5), (0.15, 2.0), (0.15, 10.0), (0.5, 1.0)])
 def test_one_transit_if_it_is_held_three_at_most_in_the_gap(latency_s: float, rate: float) -> None:
     """RFC 6202, section 2.2. An event in the gap comes with the next answer: 3L after the last one left."""
-    trace = play("notifications", until_s=400.0, latency=latency_s, event_rate=rate, base=PATIENT)
+    trace = play("notifications", until_s=200 / rate, latency=latency_s, event_rate=rate, base=PATIENT)
     left_s = [-inf, *sent_s(trace, "200", "server")]
     in_the_gap = 0
     for born, delay in zip(born_s(trace), delays(trace), strict=False):
@@ -156,13 +156,20 @@ def test_one_transit_if_it_is_held_three_at_most_in_the_gap(latency_s: float, ra
     assert 0 < in_the_gap < len(delays(trace))
 
 
+def seconds_of(answers: int, gap_s: float, rate: float, hold_s: float = inf) -> float:
+    """How long that many answers take on average: a gap each, and if nothing has happened in it, the wait for an event."""
+    return answers * (gap_s + exp(-rate * gap_s) * (1 - exp(-rate * hold_s)) / rate)
+
+
 @pytest.mark.parametrize(("latency_s", "rate"), [(0.05, 0.5), (0.15, 0.5), (0.15, 5.0), (0.5, 2.0)])
 def test_the_mean_delay_and_the_events_of_an_answer(latency_s: float, rate: float) -> None:
     """A cycle brings the Poisson(g) events of the gap, each G/2 + L late on average, or else, with chance e^-g, one event that
     is L late; g = rate * G. So g + e^-g events an answer, and a mean delay of L + (g * G/2) / (g + e^-g)."""
     gap_s = 2 * latency_s
     g = rate * gap_s
-    trace = play("notifications", until_s=2000.0, latency=latency_s, event_rate=rate, base=PATIENT)
+    trace = play(
+        "notifications", until_s=seconds_of(600, gap_s, rate), latency=latency_s, event_rate=rate, base=PATIENT
+    )
     cycles: dict[float, list[float]] = {}
     for time_s, delay in zip(heard_s(trace), delays(trace), strict=True):
         cycles.setdefault(time_s, []).append(delay)
@@ -178,7 +185,8 @@ def test_the_mean_delay_and_the_events_of_an_answer(latency_s: float, rate: floa
 @pytest.mark.parametrize(("hold_s", "rate"), [(0.5, 0.5), (3.0, 0.5), (3.0, 0.1)])
 def test_an_answer_is_empty_when_nothing_happens_in_gap_and_hold(hold_s: float, rate: float) -> None:
     """Poisson: with chance e^(-rate * (G + H)), whatever happened before."""
-    trace = play("notifications", until_s=3000.0, hold=hold_s, event_rate=rate, read_timeout=1000.0)
+    until_s = seconds_of(800, 0.3, rate, hold_s)
+    trace = play("notifications", until_s=until_s, hold=hold_s, event_rate=rate, read_timeout=1000.0)
     replies, empty = number(trace, "responses"), number(trace, "empty")
     chance = exp(-rate * (0.3 + hold_s))
     assert replies > 700
@@ -188,9 +196,11 @@ def test_an_answer_is_empty_when_nothing_happens_in_gap_and_hold(hold_s: float, 
 @pytest.mark.parametrize("rate", [0.5, 5.0])
 def test_without_a_cursor_the_gap_is_lost(rate: float) -> None:
     """Poisson: rate * G events lost for each one that is heard, and those that are heard are one transit late."""
-    trace = play("notifications", until_s=2000.0, cursor=False, event_rate=rate, base=PATIENT)
+    until_s = 600 * (0.3 + 1 / rate)
+    trace = play("notifications", until_s=until_s, cursor=False, event_rate=rate, base=PATIENT)
     heard = [fact.event for _, fact in every(trace, EventHandled)]
     lost = [later - earlier - 1 for earlier, later in pairwise(heard)]
+    assert len(lost) > 500
     assert within_four_sigma(lost, rate * 0.3, rate * 0.3)
     assert sum(lost) + heard[0] - 1 == number(trace, "events-lost")
     assert delays(trace) == exactly([0.15] * len(heard))
@@ -342,7 +352,7 @@ def test_of_a_cable_that_is_out_no_server_hears(cursor: bool) -> None:
 def test_how_many_events_share_an_answer(rate: float, gather_s: float) -> None:
     """As without gathering, and rate * gather more: the mean is g + e^-g + w, and the two parts are independent."""
     g, w = rate * 0.3, rate * gather_s
-    until_s = 1000.0 if rate < 50 else 200.0
+    until_s = 400 * gather_s + seconds_of(400, 0.3, rate)
     trace = play(
         "batching", until_s=until_s, event_rate=rate, gather=gather_s, most=1000, hold=600.0, read_timeout=1000.0
     )
@@ -351,7 +361,7 @@ def test_how_many_events_share_an_answer(rate: float, gather_s: float) -> None:
         batches[time_s] = batches.get(time_s, 0) + 1
     counts = list(batches.values())[1:]
     mean = g + exp(-g)
-    assert len(counts) > 200
+    assert len(counts) > 300
     assert within_four_sigma(counts, mean + w, g + g**2 + exp(-g) - mean**2 + w)
 
 

@@ -1,5 +1,7 @@
 """Who forgets what: a restart at any idle moment, servers that take turns, tokens that outlive a logout, and primes."""
 
+from functools import cache
+
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -32,26 +34,28 @@ def restarted(state: str, commands: list[TimedCommand]) -> Trace:
     return run(RESTART, commands, knobs=knobs, until_s=30.0).trace
 
 
+@cache
+def never_restarted(state: str) -> Trace:
+    return restarted(state, [])
+
+
 def idle(trace: Trace, time_s: float) -> bool:
     """Whether nothing is on its way then, nobody waits for an answer, and nobody asks before a goodbye could arrive."""
-    if any(time_s - 1e-6 <= record.time_s <= time_s + LATENCY_S + 1e-6 for record, _ in every(trace, PacketSent)):
+    sent, arrived = ([record.time_s for record, _ in every(trace, kind)] for kind in (PacketSent, PacketDelivered))
+    if any(time_s - 1e-6 <= sent_s <= time_s + LATENCY_S + 1e-6 for sent_s in sent):
         return False
-    sent = sum(record.time_s <= time_s for record, _ in every(trace, PacketSent))
-    arrived = sum(record.time_s <= time_s for record, _ in every(trace, PacketDelivered))
-    asked = sum(m.role is Role.REQUEST and r.time_s <= time_s for r, m in every(trace, MessageStarted))
-    answered = sum(m.role is Role.RESPONSE and r.time_s <= time_s for r, m in every(trace, MessageStarted))
-    return sent == arrived and asked == answered
+    roles = [m.role for r, m in every(trace, MessageStarted) if r.time_s <= time_s]
+    return sum(sent_s <= time_s for sent_s in sent) == sum(
+        arrived_s <= time_s for arrived_s in arrived
+    ) and roles.count(Role.REQUEST) == roles.count(Role.RESPONSE)
 
 
-PLAIN = {state: restarted(state, []) for state in ("memory", "database", "token")}
-
-
-@pytest.mark.parametrize("state", list(PLAIN))
+@pytest.mark.parametrize("state", ["memory", "database", "token"])
 @given(time_s=st.floats(0.5, 20.0))
 @settings(max_examples=12)
 def test_a_restart_in_an_idle_moment(state: str, time_s: float) -> None:
     """It changes nothing where the server is stateless; in memory it breaks exactly the purchases that are under way."""
-    plain = PLAIN[state]
+    plain = never_restarted(state)
     assume(idle(plain, time_s))
     logins = sum(m.label == "POST /login" and r.time_s <= time_s for r, m in every(plain, MessageStarted))
     under_way = logins - counted(plain, "purchases", time_s)
@@ -154,15 +158,20 @@ def test_the_smallest_divisor(number: int) -> None:
     assert smallest_divisor(number)[0] == divisors[0]
 
 
+@cache
+def in_peace() -> list[str]:
+    """What the client says when no server dies."""
+    return [note.text for _, note in every(run(PRIME, until_s=15.0).trace, Noted)]
+
+
 @given(st.lists(st.tuples(st.floats(0.1, 14.0), st.sampled_from(["server1", "server2"])), max_size=4))
 @settings(max_examples=10)
 def test_no_server_s_death_changes_an_answer(deaths: list[tuple[float, str]]) -> None:
     """Every question is answered, in the order of asking, with the truth; a death costs time."""
     commands = [at(time_s, f"{verb} {server}") for time_s, server in sorted(deaths) for verb in ("kill", "restart")]
     said = [note.text for _, note in every(run(PRIME, commands, until_s=15.0).trace, Noted) if note.text[0].isdigit()]
-    undisturbed = [note.text for _, note in every(run(PRIME, until_s=15.0).trace, Noted)]
-    assert said == undisturbed[: len(said)]
-    assert len(said) >= len(undisturbed) - 2 * len(deaths)
+    assert said == in_peace()[: len(said)]
+    assert len(said) >= len(in_peace()) - 2 * len(deaths)
     for text in said:
         number = int(text.split()[0])
         divisor, _ = smallest_divisor(number)
