@@ -290,7 +290,7 @@ def _run_failed(fact: f.RunFailed, look: Look) -> str:
 
 
 def _opening(fact: f.ConnectionOpening, look: Look) -> str:
-    spoken = f" to speak {fact.protocol}" if fact.protocol else ""
+    spoken = f", to speak {fact.protocol}" if fact.protocol else ""
     return (
         f"{fact.client} opens connection c{fact.flow} to {fact.server}, port {fact.port}{spoken}. Before the first"
         " request can leave, a greeting has to go there and back."
@@ -398,7 +398,7 @@ SENTENCES: dict[type[Fact], tuple[Weight, Sentence]] = {
     f.ConnectionClosed: (
         Weight.ORDINARY,
         _plain(
-            "{0.host} closes its end of c{0.flow}. The next request to that server will have to open a new connection."
+            "{0.host} closes its end of c{0.flow}, and will say nothing more on it. Whatever comes next needs a new one."
         ),
     ),
     f.ConnectionReset: (

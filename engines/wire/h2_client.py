@@ -26,7 +26,7 @@ QUEUE, OPEN_ANOTHER = "queue", "open another"
 
 STREAM_POLICY_KNOB = Choice(
     "stream-policy",
-    "at the stream limit",
+    "at the limit",
     QUEUE,
     (QUEUE, OPEN_ANOTHER),
     "when the server bears no more streams on a connection: requests queue (httpx), or a new one is opened (Envoy)",

@@ -113,6 +113,12 @@ def test_texts_are_one_line_each(lesson: Lesson) -> None:
 
 
 @every_lesson
+def test_titles_of_knobs_fit_the_panel(lesson: Lesson) -> None:
+    """18 cells are what `tui.panels.controls` gives to a title at most: beside it there must be room for value and slider."""
+    assert [knob.title for knob in lesson.all_knobs() if len(knob.title) > 18] == []
+
+
+@every_lesson
 def test_metrics_exist(lesson: Lesson) -> None:
     for name in lesson.metrics:
         find_metric(name)

@@ -117,7 +117,7 @@ def control_lines(
     lines: list[Line] = []
     owner: list[int | None] = []
     titles = (len(row.knob.title) for row in rows if isinstance(row, KnobRow))
-    title_width = min(max(titles, default=8), 17, max(8, width - 5 - _VALUE_WIDTH - 5))
+    title_width = min(max(titles, default=8), 18, max(8, width - 5 - _VALUE_WIDTH - 5))
     faults_begun = False
     for index, row in enumerate(rows):
         if isinstance(row, FaultRow) and not faults_begun:

@@ -8,8 +8,9 @@ from tui.view.words import Mark, Sketch
 
 _ROOM_FOR_TAG = 5
 _ROOM_FOR_SHORT_WORDS = 16
-_ROOM_FOR_WORDS = 12
-"""Cells that more than one word needs, and blanks around a long one; shorter arrows say the first word of what they bring."""
+_ROOM_FOR_A_WORD, _ROOM_FOR_WORDS = 7, 12
+"""Cells that a word needs, and those that more than one need and blanks around a long one; between the two, an arrow says the
+first word of what it brings."""
 
 
 def draw_lane(canvas: Canvas, x: int, lane: Lane, glyphs: Glyphs) -> None:
@@ -92,7 +93,7 @@ def _draw_words(
 ) -> None:
     """`text` in the middle of columns `first` to `last` - 1 and the connection's tag near the tail, as far as they fit."""
     room = last - first
-    if room < 5:
+    if room < _ROOM_FOR_A_WORD:
         return
     if len(text) > room - 4:
         text = sketch.brief if text == sketch.text else text

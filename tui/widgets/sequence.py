@@ -42,8 +42,8 @@ class SequenceDiagram(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("pageup", "cursor_page(-1)", "page up", show=False, id="diagram.page_up"),
         Binding("pagedown", "cursor_page(1)", "page down", show=False, id="diagram.page_down"),
         Binding("enter", "go", "to the moment of the row", show=False, id="diagram.go"),
-        Binding("less_than_sign", "sideways(-1)", "to the left", show=False, id="diagram.left"),
-        Binding("greater_than_sign", "sideways(1)", "to the right", show=False, id="diagram.right"),
+        Binding("less_than_sign", "sideways(-1)", "lifelines further left", show=False, id="diagram.left"),
+        Binding("greater_than_sign", "sideways(1)", "lifelines further right", show=False, id="diagram.right"),
         Binding("left_square_bracket", "zoom(-1)", "coarser", show=False, id="diagram.coarser"),
         Binding("right_square_bracket", "zoom(1)", "finer", show=False, id="diagram.finer"),
     ]

@@ -79,7 +79,7 @@ LESSON = Lesson(
     beats=(
         Beat(EventLost, "Event {event} is lost. It happened while the client was away, and the requests that were told of it were"
              " nobody's any more."),
-        Beat(Measured, "The server has answered a request whose client had left long ago. As far as it knows, the news are"
+        Beat(Measured, "The server has answered a request whose client had left long ago. As far as it knows, the news is"
              " told.", {"what": "answers to nobody"}),
         Beat(TimedOut, "Nothing for {after_s} s: the client hangs up, and asks anew. The server still holds its old question.",
              {"what": "read"}),

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
-from engines.lab.facts import Measured, Noted, PacketDropped, PacketSent
+from engines.lab.facts import Measured, MessageStarted, Noted, PacketDropped, PacketSent
 from engines.lab.host import Host
 from engines.lab.knobs import Choice, Number
 from engines.lab.scenario import Fault, HostSpec
@@ -146,6 +146,8 @@ LESSON = Lesson(
              {"attempt": "[2-9]"}),
         Beat(Measured, "A download has stood still. If all of them have, they share a connection with the packet that was lost.",
              {"what": "stalls"}),
+        Beat(MessageStarted, "{label}: the client has taken in that much, and the server may send as much again.",
+             {"label": "WINDOW_UPDATE"}),
         Beat(Noted, "{text}.", {"text": "begins anew|video"}),
     ),
     try_next=(

@@ -181,7 +181,7 @@ LESSON = Lesson(
         Beat(StateChanged, "{host} is stuck at {value}. Whatever else is in this partition stands behind it and waits.",
              {"key": "stuck"}),
         Beat(StateChanged, "{value} records wait. In a log nothing overtakes: that order is kept is what makes one record block"
-             " all.", {"key": "lag", "value": r"\d*[05]$"}),
+             " all.", {"key": "lag", "value": r"(5|\d+[05])$"}),
         Beat(MessageStarted, "{label}: past this record at last. Until this commit, a restart would have begun with it again.",
              {"label": "OffsetCommit events"}),
         Beat(MessageStarted, "Support asks for dead letters. Somebody must, or they are only a slower way to lose records.",

@@ -119,7 +119,7 @@ ARRIVALS, RATE, _, SIZE = EVENT_KNOBS
 
 LESSON = Lesson(
     name="replay",
-    title="Replay",
+    title="Replay, from a log",
     purpose="A topic is a log: a reader that comes late starts at the earliest record, at the latest, or where it likes.",
     hosts=(
         HostSpec("producer", producer), HostSpec("broker", broker),

@@ -125,7 +125,7 @@ LESSON = Lesson(
              {"what": "offset resets"}),
         Beat(EventLost, "Event {event} is thrown away, {reason}. Retention is the size of the buffer, in seconds."),
         Beat(StateChanged, "{value} records wait in the log. Nobody had to slow down, and the consumer does not even know.",
-             {"key": "lag", "value": r"\d*0$"}),
+             {"key": "lag", "value": r"\d+0$"}),
         Beat(MessageStarted, "The consumer asks for more, because it is done with what it had. It sets the pace.",
              {"label": "Fetch events"}),
         Beat(MessageStarted, "{label}: the records before that are done, in one number.", {"label": "OffsetCommit events"}),

@@ -96,15 +96,15 @@ LESSON = Lesson(
     metrics=("events", "events-handled", "events-waiting", "events-lost", "event-delay", "event-delay-max",
              "events-duplicated", "connections", "bytes"),
     beats=(
-        Beat(EventLost, "Message {event} is thrown away, {reason}: the subscriber hears of the old, and not of the new.",
+        Beat(EventLost, "Message {event} is thrown away ({reason}): the subscriber hears of the old, and not of the new.",
              {"reason": ".*newest"}),
-        Beat(EventLost, "Message {event} is thrown away, {reason}: the subscriber is up to date, with holes.",
+        Beat(EventLost, "Message {event} is thrown away ({reason}): the subscriber is up to date, with holes.",
              {"reason": ".*oldest"}),
         Beat(EventLost, "Message {event} is lost: {reason}."),
         Beat(MessageStarted, "“{label}”: the broker parts with a client for whom too much waits. What waits is kept, for its"
              " session goes on.", {"label": "DISCONNECT quota"}),
         Beat(StateChanged, "{value} messages wait at the broker: the subscriber has as many unacknowledged as it allows.",
-             {"key": "waiting", "value": "[1-9]"}),
+             {"key": "waiting", "value": r"[2-9]|1\d"}),
         Beat(MessageStarted, "{label}: done with it, and so one more may come.", {"label": "PUBACK", "sender": "subscriber"}),
         Beat(WorkStarted, "The subscriber works. What comes meanwhile it does not look at."),
         Beat(Noted, "{host}: {text}."),

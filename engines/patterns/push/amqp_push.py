@@ -240,7 +240,7 @@ LESSON = Lesson(
         Beat(MessageStarted, "{label}: the handshake, before the first event can travel. It costs several round trips, once.",
              {"label": "protocol header"}),
         Beat(MessageStarted, "The consumer says how many unacked messages it is willing to hold: {label}.",
-             {"label": "basic.qos"}),
+             {"label": "basic.qos prefetch"}),
         Beat(Measured, "An event is dealt with a second time. “At least once” is what acknowledgements can promise, and no more.",
              {"what": "handled twice"}),
         Beat(Measured, "Redelivered: somebody else had this message before, and perhaps dealt with it. The flag cannot say.",

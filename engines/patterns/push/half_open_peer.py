@@ -105,7 +105,7 @@ async def pass_on(
                 entry.forgotten = True
             entry.seen_s = trio.current_time()
             if entry.forgotten:
-                host.note(f"swallowed: {len(data)} B" if data else "swallowed: a FIN")
+                host.note(f"swallowed {len(data)} B" if data else "swallowed a FIN")
             elif data:
                 await target.send_all(data)
             else:
@@ -160,8 +160,8 @@ LESSON = Lesson(
     metrics=("events", "events-handled", "events-waiting", "event-delay", "event-delay-max", "timeouts", "connections",
              "open", "bytes"),
     beats=(
-        Beat(Noted, "The firewall has forgotten this connection: {text}. To the sender it looks as if it had been sent, and to"
-             " its TCP as if it had arrived.", {"text": "swallowed"}),
+        Beat(Noted, "The firewall has forgotten this connection, and has {text}. To the sender it looks as if it had been sent,"
+             " and to its TCP as if it had arrived.", {"text": "swallowed"}),
         Beat(TimedOut, "No pong within {after_s} s: the client takes the server for dead, hangs up and connects anew. Without"
              " its ping it would wait for ever.", {"what": "pong"}),
         Beat(Noted, "The server gives its client up: nothing had come from it for an interval and a timeout. From now on it knows"

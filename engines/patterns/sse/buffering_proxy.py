@@ -114,7 +114,7 @@ LESSON = Lesson(
         Number("proxy-buffer", "proxy's buffer", "B", NGINX_BUFFER_BYTES, 100, 1_000_000, 1000,
                "how much the proxy collects before it passes anything on (nginx, proxy_buffers: a memory page, 4 kB or 8 kB)",
                ratio=2.0, integer=True),
-        Number("flush-after", "proxy flushes after", "s", math.inf, 0.05, math.inf, 0.5,
+        Number("flush-after", "flushed after", "s", math.inf, 0.05, math.inf, 0.5,
                "how long the proxy keeps what has not filled a buffer (nginx: until it has, or the response ends)", ratio=2.0),
         Number("proxy-timeout", "proxy's patience", "s", NGINX_READ_TIMEOUT_S, 0.5, 3600.0, 5.0,
                "how much silence of the server the proxy bears (nginx, proxy_read_timeout: 60 s)", ratio=2.0),

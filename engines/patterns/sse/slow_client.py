@@ -148,7 +148,7 @@ LESSON = Lesson(
     beats=(
         Beat(EventLost, "Event {event} is lost: {reason}. Somebody has to lose something when more comes in than goes out."),
         Beat(StateChanged, "The server's buffer holds {value} events. Before it fills, TCP's own buffers do: they hold more than"
-             " one would think.", {"key": "buffer", "value": "[1-9]"}),
+             " one would think.", {"key": "buffer", "value": r"[2-9]|1\d"}),
         Beat(EventHandled, "The client has dealt with event {event}. The next one has been waiting for it."),
         Beat(Noted, "{host}: {text}."),
         Beat(MessageStarted, "“{label}” leaves: nobody asked for it, and nobody can say “slower”. Only TCP's window can.",

@@ -200,6 +200,8 @@ LESSON = Lesson(
              {"what": "handshakes"}),
         Beat(MessageStarted, "{label}: the phone speaks for this connection. Where from, is not what it is known by.",
              {"label": "1-RTT", "sender": "client"}),
+        Beat(MessageStarted, "{label}: the handshake of QUIC, and of TLS in the same packets. It names the connection ids.",
+             {"label": "Initial"}),
         Beat(MessageStarted, "{label}: a request of HTTP, on the connection that there is.", {"label": "GET"}),
     ),
     try_next=(

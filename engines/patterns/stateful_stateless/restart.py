@@ -83,7 +83,7 @@ LESSON = Lesson(
         Beat(Noted, "{text}. The server is alive and helpless: its state is elsewhere, and elsewhere is down.",
              {"text": "the database"}),
         Beat(WorkStarted, "A new program begins with an empty memory.", {"label": "start"}),
-        Beat(StateChanged, "The server remembers {value} sessions. They are worth as much as its uptime.", {"key": "sessions"}),
+        Beat(StateChanged, "Sessions in the server's memory: {value}. They last as long as its program.", {"key": "sessions"}),
         Beat(MessageStarted, "401: a cookie that means nothing to this program.", {"label": "401"}),
         Beat(MessageStarted, "The server asks the database who this is: one more round trip for every step, and the server itself"
              " need remember nothing.", {"label": "GET /sessions"}),
