@@ -173,7 +173,7 @@ def test_a_late_joiner_is_blind_for_six_transits_or_until_something_is_said(late
 
 @pytest.mark.parametrize("will", [False, True])
 def test_only_a_will_tells_that_the_last_word_is_out_of_date(will: bool) -> None:
-    trace = play(late_joiner.LESSON, "12 kill publisher", will=will)
+    trace = play(late_joiner.LESSON, "12 kill thermometer", will=will)
     shown = display(trace, "late", 14.0)
     assert shown
     assert all(("unknown" in text) == will for text in shown)

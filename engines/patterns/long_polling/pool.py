@@ -141,7 +141,7 @@ LESSON = Lesson(
     ),
     try_next=(
         "Set the pool size to 7: one connection more than is held, and every profile comes in one round trip.",
-        "Set the pool size to 3: half of the feeds stand in line as well, and their news are late.",
+        "Set the pool size to 3: half of the feeds stand in line as well, and their news is late.",
         "Follow 5 feeds: one connection is left for all ordinary requests, and that is enough.",
         "Hold for 1 s: connections come free soon, and most answers are empty.",
         "Let each hold be the same: all end together, and for the next 8 s again no connection is free.",

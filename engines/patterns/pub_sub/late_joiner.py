@@ -11,7 +11,7 @@ from engines.lab.knobs import Number, Toggle
 from engines.lab.scenario import Fault, HostSpec
 from engines.patterns.contract import Beat, Lesson
 from engines.patterns.pub_sub.clients import PERSISTENCE_KNOB, Terms, stay_connected
-from engines.patterns.pub_sub.troubles import KILL_BROKER, KILL_PUBLISHER
+from engines.patterns.pub_sub.troubles import KILL_BROKER
 from engines.wire.mqtt import MqttDissector
 from engines.wire.mqtt_broker import MqttBroker, Policy
 from engines.wire.mqtt_client import MqttClient
@@ -19,11 +19,11 @@ from engines.wire.mqtt_packets import PORT
 
 TOPIC = "home/temperature"
 
-# --- the publisher and the broker ---------------------------------------------------------------------------------------
+# --- the thermometer and the broker -------------------------------------------------------------------------------------
 
 
-async def publisher(host: Host) -> None:
-    """A thermometer: it says every now and then how warm it is. If it cannot say goodbye, its will says so."""
+async def thermometer(host: Host) -> None:
+    """Publishes every now and then how warm it is. If it cannot say goodbye, its will says so."""
 
     def terms() -> Terms:
         will = Will(TOPIC, payload=b"unknown: the thermometer is gone", retain=True)
@@ -91,8 +91,8 @@ LESSON = Lesson(
     title="Late joiner",
     purpose="Who subscribes hears what is published from then on. A retained message also tells the last that was said before.",
     hosts=(
-        HostSpec("publisher", publisher, "thermometer"), HostSpec("broker", broker),
-        HostSpec("early", early, "early bird"), HostSpec("late", late, "late joiner"),
+        HostSpec("thermometer", thermometer), HostSpec("broker", broker),
+        HostSpec("early", early), HostSpec("late", late),
     ),
     protocols={PORT: MqttDissector},
     network={"latency": 0.1},
@@ -107,10 +107,11 @@ LESSON = Lesson(
         PERSISTENCE_KNOB,
     ),
     faults=(
-        KILL_PUBLISHER,
-        Fault("unplug-publisher", "unplug thermometer", "u", "unplug publisher",
-              "the thermometer falls silent; the broker gives it up after one and a half keep alives", off="plug publisher"),
-        Fault("kill-late", "kill late joiner", "c", "kill late", "the late joiner's program dies", off="restart late"),
+        Fault("kill-thermometer", "kill thermometer", "b", "kill thermometer",
+              "the thermometer's program dies without saying goodbye", off="restart thermometer"),
+        Fault("unplug-thermometer", "unplug thermometer", "u", "unplug thermometer",
+              "the thermometer falls silent; the broker gives it up after one and a half keep alives", off="plug thermometer"),
+        Fault("kill-late", "kill late", "c", "kill late", "the late joiner's program dies", off="restart late"),
         KILL_BROKER,
     ),
     metrics=("measured:blind seconds", "measured:times joined", "measured:retained messages", "requests", "bytes"),
@@ -118,7 +119,7 @@ LESSON = Lesson(
         Beat(MessageStarted, "{label}: not news, but the last that was said before {receiver} came. The flag says so.",
              {"label": r"PUBLISH .*RETAIN", "sender": "broker"}),
         Beat(MessageStarted, "{label}: RETAIN asks the broker to keep this one, in place of the one before.",
-             {"label": r"PUBLISH .*RETAIN", "sender": "publisher"}),
+             {"label": r"PUBLISH .*RETAIN", "sender": "thermometer"}),
         Beat(MessageStarted, "{sender} subscribes. From here on it hears what is said; what was said before, only if it is"
              " retained.", {"label": "SUBSCRIBE"}),
         Beat(Measured, "{host} knew nothing for {amount} s after it began to connect.", {"what": "blind seconds"}),

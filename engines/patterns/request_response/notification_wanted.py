@@ -95,6 +95,6 @@ LESSON = Lesson(
         "Set the news to 5 a second: now hardly an answer is empty. Asking suits the busy, not the quiet.",
         "Unplug the client for ten seconds: nothing is lost, because it says how much it has heard.",
         "Kill the client and restart it: it has forgotten what it heard, and hears all of it again.",
-        "Set latency to 1 s: news are late by the pause and the way there and back, whatever you do.",
+        "Set latency to 1 s: news is late by the pause and the way there and back, whatever you do.",
     ),
 )  # fmt: skip

@@ -185,7 +185,7 @@ LESSON = Lesson(
              {"host": "server"}),
     ),
     try_next=(
-        "Close the connection after each request, and compare the delay: every request now pays two round trips.",
+        "Close the connection after each request: before the next one, a whole round trip is spent on connecting, every time.",
         "Send one byte at a time: 37 segments, and still the server sees exactly one request.",
         "Send two requests in one segment: the server finds the boundary, and answers them in their order.",
         "Make 8 requests at once over a pool of 2, and watch the queue: the burst takes four times as long.",

@@ -131,7 +131,7 @@ LESSON = Lesson(
         "Let them poll with jitter: as many requests, but the peak and the longest delay fall.",
         "Raise the clients to 50: in phase the last of them waits 2.5 s, and the processor is idle after that.",
         "Raise the clients to 50 with a service time of 0.1 s: more work than there is time, whatever the phase.",
-        "Poll every 10 s with jitter: the load falls to a third, and all news are later.",
+        "Poll every 10 s with jitter: the load falls to a third, and all news is later.",
         "Poll every 8 s: the server hangs up after 5 s of idleness, and every poll needs a new connection.",
         "Kill the server and restart it while the clients have jitter: they do not come back all at once.",
     ),
