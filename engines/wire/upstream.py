@@ -98,7 +98,7 @@ class Upstream:
             retries += 1
             self._host.measure("retries")
             pause_s = settings.retry.back_off_s(retries, self._luck.random())
-            with self._host.waiting(f"retry {retries} in {format_seconds(pause_s)}", WaitKind.TIMER):
+            with self._host.waiting(f"retry {retries}", WaitKind.TIMER):
                 await trio.sleep(pause_s)
 
     def _admitted(self, settings: Settings) -> bool:

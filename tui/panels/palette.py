@@ -62,7 +62,7 @@ def entry_lines(
                 owner.append(index)
             continue
         room = max(8, width - 3 - key_width - 2)
-        title = fit(entry.title, min(title_width, room), glyphs.ellipsis)
+        title = fit(entry.title, min(title_width, room - 2), glyphs.ellipsis)
         about_width = room - len(title) - 2
         about = fit(entry.about, about_width, glyphs.ellipsis) if about_width > 8 else " " * max(0, about_width)
         lines.append(line(pointer, Span(title, style), Span("  "), Span(about, "muted"), key))

@@ -136,7 +136,7 @@ LESSON = Lesson(
         "Make all three sick and turn the breaker off: each failure takes over a second, and the sick get no rest.",
         "Eject for 5 s at a time and sweep every second: the sick one is back soon, and out again, longer each time.",
         "Make two sick and let all be ejected: when fewer than half are left, the sidecar asks them all again (its panic).",
-        "Set retries to 1: the second attempt mostly goes to another instance, and 4 bills fail instead of 10.",
+        "Set retries to 1: the second attempt mostly goes to another instance, and 3 bills fail instead of 8.",
         "Kill billing3 as well: a refused connection is a failure. But one instance is out already, and 10 % of three is none.",
     ),
 )  # fmt: skip

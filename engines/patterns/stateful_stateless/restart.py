@@ -32,7 +32,7 @@ async def server(host: Host) -> None:
         with trio.move_on_after(host.knobs.number("deployed-every")):
             await serve_shop(host)
         host.measure("deployments")
-        host.note("a deployment: this program ends, and its memory with it")
+        host.note("a deployment ends this program")
         await host.work("start the new version", START_S)
 
 
