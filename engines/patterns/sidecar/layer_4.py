@@ -118,7 +118,7 @@ LESSON = Lesson(
     network={"latency": 0.1},
     until_s=30.0,
     knobs=(
-        Choice("layer", "sidecar works at layer", "4", ("4", "7"), "4 knows connections and bytes, 7 requests and answers"),
+        Choice("layer", "works at layer", "4", ("4", "7"), "4 knows connections and bytes, 7 requests and answers"),
         Number("retries", "retries", "", 1, 0, 10, 1, "how often it asks again, if it can", integer=True),
         Choice("trouble", "when billing fails", NO_INK, (NO_INK, HANGS_UP),
                "it says 503, or hangs up in the middle of its answer"),

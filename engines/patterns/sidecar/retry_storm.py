@@ -159,7 +159,7 @@ LESSON = Lesson(
     until_s=36.0,
     knobs=(
         Number("app-retries", "retries of the app", "", 2, 0, 4, 1, "how often the service itself asks again", integer=True),
-        Number("proxy-retries", "retries of the sidecar", "", 1, 0, 4, 1,
+        Number("proxy-retries", "sidecar's retries", "", 1, 0, 4, 1,
                "how often the sidecar asks again, for each time that it is asked (Envoy: none unless configured, then 1)",
                integer=True),
         *BUDGET_KNOBS,

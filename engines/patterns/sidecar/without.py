@@ -139,7 +139,7 @@ LESSON = Lesson(
     until_s=30.0,
     knobs=(
         Choice("orders-library", "library in orders", "1", ("1", "2"), "1: HTTP/1.1, no retries; 2: HTTP/2, one retry"),
-        Choice("shipping-library", "library in shipping", "2", ("1", "2"), "the same library, written once more"),
+        Choice("shipping-library", "shipping's library", "2", ("1", "2"), "the same library, written once more"),
         Number("release-time", "change and test", "s", 3.0, 0.0, 60.0, 1.0,
                "what a new version of the library costs in each service (in truth days)"),
         FAIL_KNOB,
