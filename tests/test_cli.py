@@ -368,7 +368,7 @@ def test_an_interrupt_ends_it_at_once_and_without_a_traceback(tmp_path: Path) ->
     )  # fmt: skip
     wait_for_thread(run.pid)
     run.send_signal(signal.SIGINT)
-    out, err = run.communicate(timeout=30)
+    out, err = run.communicate(timeout=60)
     assert run.returncode == 130
     assert out == b""
     assert b"Traceback" not in err
@@ -376,7 +376,7 @@ def test_an_interrupt_ends_it_at_once_and_without_a_traceback(tmp_path: Path) ->
 
 def wait_for_thread(pid: int) -> None:
     """Until the process has begun its run, in its second thread."""
-    deadline = monotonic() + 30
+    deadline = monotonic() + 60
     while len(os.listdir(f"/proc/{pid}/task")) < 2 and monotonic() < deadline:
         pass
 
@@ -384,6 +384,6 @@ def wait_for_thread(pid: int) -> None:
 def test_output_that_is_not_utf_8_loses_no_line() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     run = process("list", env=environment)
-    out, err = run.communicate(timeout=30)
+    out, err = run.communicate(timeout=60)
     assert (run.returncode, err) == (0, b"")
     assert out.isascii()

@@ -13,7 +13,7 @@ from engines.lab.session import Session, SessionState, run_headless
 from engines.lab.trace import Trace
 from tests.lab.worlds import ECHO, echo_server, failing, returning
 
-PATIENCE_S = 30
+PATIENCE_S = 60
 
 
 def rows(trace: Trace, until_s: float = math.inf) -> list[object]:

@@ -18,7 +18,7 @@ from tui.screens.contenders import ContenderPicker
 from tui.screens.help import HelpScreen
 
 pytestmark = pytest.mark.anyio
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 @pytest.fixture

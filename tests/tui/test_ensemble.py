@@ -19,7 +19,7 @@ from tui.panels.comparison import comparison_table, table_text
 from tui.playback import Playback, time_after, time_by
 
 QUICK, SLOW = rings("quick", "1", 0.25), rings("slow", "2", 0.375)
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 class Stage:

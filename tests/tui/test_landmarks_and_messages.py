@@ -79,7 +79,7 @@ def a_run(*orders: tuple[float, str], until_s: float = 6.0, **knobs: float) -> R
     )  # fmt: skip
     run.session.start()
     run.session.run_until(until_s)
-    assert run.session.wait_idle(20.0)
+    assert run.session.wait_idle(60.0)
     run.session.close()
     while run.consume():
         pass

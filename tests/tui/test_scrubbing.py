@@ -17,7 +17,7 @@ from tui.beginning import Beginning
 from tui.loading import load_engine
 
 pytestmark = pytest.mark.anyio
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 SHARES = (0.23, 0.61, 0.98)
 """The moments, as shares of some seconds of each lesson: early and late, with things on their way."""
 

@@ -83,7 +83,7 @@ class OnPty:
             start_new_session=True,
         )
 
-    def read_until(self, wanted: bytes, seconds: float = 30.0) -> None:
+    def read_until(self, wanted: bytes, seconds: float = 60.0) -> None:
         deadline = time.monotonic() + seconds
         while wanted not in self.output:
             assert time.monotonic() < deadline, self.output[-2000:]

@@ -24,7 +24,7 @@ from tui.timelines import LONG_PAST, MOST_BRANCHES, RESTING_S, TURNING_S, Timeli
 
 ENGINE = replace(load_engine(), open_session=open_paused)
 PATTERN = ENGINE.patterns[0]
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 A_FEW = [pytest.param(BY_NAME[name], id=name) for name in list(BY_NAME)[:: max(1, len(BY_NAME) // 6)]]
 
