@@ -123,7 +123,7 @@ LESSON = Lesson(
     network={"latency": 0.1},
     until_s=20.0,
     knobs=(
-        Choice("between", "between sidecars", IN_TLS, (IN_TLS, IN_PLAIN), "HTTP/2 inside mutual TLS, or as it is"),
+        Choice("between", "on the wire", IN_TLS, (IN_TLS, IN_PLAIN), "HTTP/2 inside mutual TLS, or as it is"),
         Choice("certificate", "orders shows", "its own", tuple(SHOWN), "the certificate that the sidecar of orders brings"),
         Choice("far-certificate", "billing shows", "its own", tuple(WANTED),
                "the certificate that the sidecar of billing brings"),
