@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from engines.lab.facts import (
     ConnectionClosed,
     ConnectionReset,
+    EventBorn,
+    EventHandled,
+    EventLost,
     HostCrashed,
     Measured,
     MessageEnded,
@@ -445,3 +448,20 @@ def test_the_mean_and_the_most_of_what_a_program_measures() -> None:
     assert find_metric("max:hops").title == "hops max"
     with pytest.raises(UnknownMetric):
         find_metric("mean:")
+
+
+def test_a_byte_is_useful_when_somebody_has_heard_it_for_the_first_time() -> None:
+    """Of three events one is lost, and one is heard twice by the same host and once by another."""
+    script = Script().begin()
+    script.connect(0.0)
+    script.exchange(1.0)
+    for event in (1, 2, 3):
+        script.trace.record(EventBorn("server", event, 50), 5.0)
+    script.trace.record(EventLost("server", 1, "nobody is connected"), 5.0)
+    assert Numbers(script.trace).value("bytes-per-event-byte", END) is None
+    for host, event in (("client", 2), ("client", 3), ("client", 3), ("other", 3)):
+        script.trace.record(EventHandled(host, event), 6.0)
+    numbers = Numbers(script.trace)
+    sent = numbers.value("bytes", END)
+    assert sent is not None
+    assert numbers.value("bytes-per-event-byte", END) == pytest.approx(sent / (3 * 50))

@@ -100,7 +100,7 @@ def _mean_delay_between(journal: Journal, start: Moment, end: Moment) -> float |
 
 
 def _cost(journal: Journal, at: Moment) -> float | None:
-    useful = journal.level("event-bytes").at(at.length)
+    useful = journal.level("event-bytes-heard").at(at.length)
     return journal.level("bytes").at(at.length) / useful if useful else None
 
 
@@ -209,7 +209,7 @@ _METRICS = (
         "event-delay-mean", "event delay mean", "s", f"on average; {_EVENT_DELAY}", _mean_delay, _mean_delay_between
     ),
     Metric(
-        "bytes-per-event-byte", "bytes per useful byte", "", "all bytes sent for each byte of an event's payload",
+        "bytes-per-event-byte", "bytes per useful byte", "", "all bytes sent for each byte of an event that somebody heard of",
         _cost, _cost_until,
     ),
     _count("wasted", "wasted work", "s", "time spent on work that was cancelled, failed, or died with its host"),

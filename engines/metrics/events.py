@@ -16,9 +16,9 @@ class Events(Collector):
         self.duplicates = self.level("events-duplicated")
         self.unordered = self.level("events-unordered")
         self.backlog = self.level("events-waiting")
-        self.size = self.level("event-bytes")
+        self.heard_bytes = self.level("event-bytes-heard")
         self.delay = self.series("event-delay")
-        self._born_s: dict[int, float] = {}
+        self._born: dict[int, tuple[float, int]] = {}  # when, and how large
         self._heard: dict[int, set[int]] = {}  # host -> the events it has handled
         self._latest: dict[int, int] = {}  # host -> the youngest of them
         self._pending: set[int] = set()
@@ -28,11 +28,10 @@ class Events(Collector):
 
     def _begin(self, i: int) -> None:
         event = self.trace.b[i]
-        self._born_s[event] = self.trace.time[i]
+        self._born[event] = self.trace.time[i], self.trace.c[i]
         self._pending.add(event)
         self.born.add(i, 1)
         self.backlog.add(i, 1)
-        self.size.add(i, self.trace.c[i])
 
     def _hear(self, i: int) -> None:
         host, event = self.trace.a[i], self.trace.b[i]
@@ -45,8 +44,10 @@ class Events(Collector):
         if event < self._latest.get(host, 0):
             self.unordered.add(i, 1)
         self._latest[host] = max(event, self._latest.get(host, 0))
-        if event in self._born_s:
-            self.delay.add(i, self.trace.time[i] - self._born_s[event])
+        if event in self._born:
+            born_s, size = self._born[event]
+            self.delay.add(i, self.trace.time[i] - born_s)
+            self.heard_bytes.add(i, size)
         self._settle(i, event)
 
     def _lose(self, i: int) -> None:
