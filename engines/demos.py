@@ -23,6 +23,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from difflib import get_close_matches
@@ -153,8 +154,11 @@ def _settings(demo: Demo) -> list[tuple[str, str]]:
 def _exactly(knob: Knob, value: Value) -> str:
     """`value` in words that `knob` reads as just that value: the usual ones if they will do."""
     text = knob.format(value)
-    if knob.parse(text) == value or not isinstance(knob, Number):
+    if not isinstance(knob, Number):
         return text
+    with suppress(ValueError):  # some usual words are for people alone: 5 min 20 s
+        if knob.parse(text) == value:
+            return text
     digits = Decimal(repr(float(value)))
     return f"{digits * 100:f}%" if knob.unit == "%" else f"{digits:f}"
 

@@ -191,3 +191,5 @@ def test_knobs_keep_values_that_their_usual_words_would_round() -> None:
     settings_by_hand = [("latency", "0.123456789"), ("loss", "6.25%"), ("jitter", "0.0000001234")]
     demo = make_demo("request-response", settings=settings_by_hand)
     assert read_demo(demo_file(demo)).knobs == {"latency": 0.123456789, "loss": 0.0625, "jitter": 1.234e-7}
+    minutes = make_demo("long-polling", settings=[("hold", "320")])
+    assert read_demo(demo_file(minutes)).knobs == {"hold": 320.0}
